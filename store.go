@@ -1,0 +1,218 @@
+package edition
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// Owner says who carries a device's updates: [Direct], or the number under
+// which a store knows one relay.
+type Owner uint32
+
+// Direct is the owner of a device that connects here itself.
+const Direct Owner = 0
+
+// Holder is a party that can be connected, rung, or kicked: a device (Owner is
+// Direct and UAID is set), or a relay (Owner is its number and UAID says whose
+// event it is, or is zero where the relay as such is meant).
+type Holder struct {
+	Owner Owner
+	UAID  UAID
+}
+
+// Party returns the holder with the UAID blanked for a relay: the identity of
+// who is rung or kicked.
+func (h Holder) Party() Holder {
+	if h.Owner != Direct {
+		h.UAID = UAID{}
+	}
+	return h
+}
+
+// Route says how to kick one party: the name of a driver in the operator's
+// list, and what the party told about itself, checked by that driver.
+type Route struct {
+	Driver string
+	Target json.RawMessage
+}
+
+// IsZero reports whether there is no route.
+func (r Route) IsZero() bool { return r.Driver == "" }
+
+// Agent is what a store knows of one device.
+type Agent struct {
+	UAID  UAID
+	Proof Proof // of the secret that the first registration fixed
+	Owner Owner
+	// Upstream is the name of the upstream that made this device's
+	// endpoints; empty on a server.
+	Upstream string
+	Route    Route // zero when the device cannot be kicked
+	Seen     time.Time
+}
+
+// Registration is one app's entry, as a device or a relay brings it.
+type Registration struct {
+	Key
+	Proof    Proof
+	Owner    Owner  // who brought it: the device's updates go there from now on
+	Upstream string // see Agent.Upstream
+	Route    *Route // nil leaves the route as it is
+}
+
+// Delivery says how a store is to take an update.
+type Delivery struct {
+	// Grace is how long the commit may wait for an ack to overtake it, so
+	// that what a connected device takes at once never touches the disk. 0
+	// commits at once.
+	Grace time.Duration
+	// Adopt registers unknown apps of known UAIDs, as a relay must: the
+	// registration may have been made through another relay.
+	Adopt bool
+	// Make lets the store make each version: Unix time in milliseconds, or
+	// the last known version + 1 if that is greater.
+	Make bool
+}
+
+// AckState is what an ack reports.
+type AckState uint8
+
+// The states of an ack.
+const (
+	// AckDelivered: the device has it.
+	AckDelivered AckState = iota
+	// AckStored: a relay has synced it; it stays here until delivered.
+	AckStored
+	// AckReleased: a relay has synced it and answers for it; it is
+	// forgotten here (custody: relay).
+	AckReleased
+	// AckRefused: a relay does not know the UAID; it stays here and is not
+	// sent to this relay again until the device shows up there.
+	AckRefused
+)
+
+// AckCount says what an ack did, an event each.
+type AckCount struct {
+	Cleared int // pending versions forgotten (or marked, with AckStored and AckRefused)
+	Late    int // nothing was pending at or below the version named
+	Ignored int // above what was sent to this holder, or not this holder's
+}
+
+// State words of an endpoint, see [EndpointState].
+const (
+	StatePending   = "pending"
+	StateDelivered = "delivered"
+	StateExpired   = "expired"
+	StateNone      = "none"
+)
+
+// EndpointState is what GET on an endpoint shows.
+type EndpointState struct {
+	Version Version   // the last known; 0 with StateNone
+	State   string    // one of the State words
+	Since   time.Time // when it came into that state; registration time with StateNone
+	Relayed bool      // StateNone after a relay took custody
+}
+
+// Store keeps registrations and, for each, the latest version that the device
+// has not acknowledged. All methods may be called at once from many
+// goroutines. Package storetest defines the contract by its tests.
+//
+// Methods that take a context return when what they say is durable; the
+// others act in memory and become durable with a later commit.
+type Store interface {
+	// Deliver makes the events visible at once and durable soon. An event at
+	// or below the registration's high-water mark, or at or below what is
+	// pending, changes nothing and is not in Fresh; its result still waits
+	// for the pending one's commit.
+	Deliver(u Update, how Delivery) *Receipt
+
+	// Pending appends to dst what waits for uaid at owner: not expired, and
+	// not reported stored or refused by that relay since it last attached.
+	// Nothing is returned when the device has another owner.
+	Pending(dst Update, owner Owner, uaid UAID) (Update, error)
+	// Scan appends to dst, in key order, at most limit of all events that
+	// wait for owner and lie after the key, as Pending would. next is where
+	// to go on; more is false at the end. It may append nothing with more
+	// true, after having passed over many events.
+	Scan(dst Update, owner Owner, after Key, limit int) (out Update, next Key, more bool, err error)
+	// Sent marks what is about to be written to a holder: only what was
+	// sent can be acknowledged. Versions no longer pending are passed over.
+	Sent(owner Owner, u Update) error
+	// Ack applies one holder's report. With AckDelivered and AckReleased it
+	// clears a pending version only if it is at or below the one named and
+	// that one was sent. An ack above what was sent is ignored.
+	Ack(owner Owner, u Update, state AckState) (AckCount, error)
+
+	// Register makes or renews a registration. The first one of a UAID fixes
+	// its proof, another proof is ErrUnauthorized. It moves the device to
+	// r.Owner as Bind does.
+	Register(ctx context.Context, r Registration) error
+	// Unregister forgets an app and what is pending for it; an unknown one is
+	// no error.
+	Unregister(ctx context.Context, k Key) error
+	// Agent returns what is known of a device, or ErrNotFound.
+	Agent(uaid UAID) (Agent, error)
+	// Bind says that a device is now reached through a.Owner, and moves there
+	// everything that is not delivered: it is to be sent again. Binding a
+	// device where it already is only clears the marks of AckStored and
+	// AckRefused. An unknown device is made, with no apps yet, when
+	// a.Upstream is set (the upstream proved it), else it is ErrNotFound.
+	// Another proof than the known one is ErrUnauthorized. a.Route and a.Seen
+	// are ignored.
+	Bind(ctx context.Context, a Agent) error
+	// SetRoute changes how a device, or a relay (a Holder's Party), is
+	// kicked; a zero route forgets it. ErrNotFound when it is unknown.
+	SetRoute(ctx context.Context, h Holder, r Route) error
+	// RouteOf returns the route of a device or relay, zero when there is none.
+	RouteOf(h Holder) (Route, error)
+	// Relay returns the number of a relay, making it at first. id names the
+	// relay's own store: when it differs from last time the relay has lost
+	// its store, and the marks of AckStored and AckRefused lapse.
+	Relay(ctx context.Context, name, id string) (Owner, error)
+	// State returns what GET shows, or ErrGone.
+	State(k Key) (EndpointState, error)
+
+	// Due appends to dst, in order, at most limit parties that have
+	// something to be sent and lie after the given one; fewer than limit
+	// means the end. A relay appears once.
+	Due(dst []Holder, after Holder, limit int) ([]Holder, error)
+
+	// Reports appends to dst at most limit events of devices of the given
+	// upstream, after the key, that the device has acknowledged and the
+	// upstream has not confirmed to know.
+	Reports(dst Update, upstream string, after Key, limit int) (Update, error)
+	// Reported forgets reports up to the versions named.
+	Reported(u Update) error
+
+	// ID is random and made with the store's file: a new one means that what
+	// was kept is lost.
+	ID() string
+	// Err is nil while events can be kept, else why not.
+	Err() error
+}
+
+// Registrar keeps registrations and makes endpoints: a server by itself, a
+// relay by passing them up. The caller has checked the proof of a device that
+// is known here. What these methods return is durable here and above.
+type Registrar interface {
+	// Register makes or renews a registration and returns the app's
+	// endpoint: for the same key the same one.
+	Register(ctx context.Context, r Registration) (endpoint string, err error)
+	// Unregister withdraws an endpoint. An unknown one is no error.
+	Unregister(ctx context.Context, k Key) error
+	// Claim asks who is above to move devices that are unknown here to this
+	// place, where they are reached through owner, and returns those that
+	// were proven.
+	Claim(ctx context.Context, who []Credential, owner Owner) ([]UAID, error)
+	// Present says that known devices have shown up here, so that who is
+	// above sends their updates this way. It does not block.
+	Present(who []Agent)
+}
+
+// Credential is a device's claim to be a UAID.
+type Credential struct {
+	UAID  UAID
+	Proof Proof
+}

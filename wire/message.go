@@ -1,0 +1,95 @@
+package wire
+
+import (
+	"encoding/json"
+
+	"github.com/edition-push/edition"
+)
+
+// Agent is one device's claim in a hello or a REST request. A device shows its
+// Secret; an authenticated relay shows the Proof, the secret's hash.
+type Agent struct {
+	UAID   edition.UAID   `json:"uaid"`
+	Secret string         `json:"secret,omitempty"`
+	Proof  *edition.Proof `json:"proof,omitempty"`
+}
+
+// Message is one WebSocket message, of every type in both directions: the
+// fields that a type does not use are absent. docs/protocol.md lists them.
+type Message struct {
+	Type   string `json:"type"`
+	Status int    `json:"status,omitempty"`
+
+	// hello
+	Agents  []Agent        `json:"agents,omitempty"`
+	Relay   string         `json:"relay,omitempty"`
+	Store   string         `json:"store,omitempty"`   // the ID of the relay's store
+	Custody string         `json:"custody,omitempty"` // asked for, and granted
+	UAIDs   []edition.UAID `json:"uaids,omitzero"`    // accepted; in an ack: whose update
+	Refused []edition.UAID `json:"refused,omitzero"`
+
+	// register, unregister, kick
+	UAID     *edition.UAID   `json:"uaid,omitempty"`
+	AppID    *edition.AppID  `json:"appid,omitempty"`
+	Secret   string          `json:"secret,omitempty"`
+	Proof    *edition.Proof  `json:"proof,omitempty"`
+	Upstream string          `json:"upstream,omitempty"`
+	Kick     json.RawMessage `json:"kick,omitempty"`
+	Endpoint string          `json:"endpoint,omitempty"`
+
+	// update, ack
+	ID      uint64  `json:"id,omitempty"` // 1 and up
+	Updates Updates `json:"updates,omitempty"`
+	State   string  `json:"state,omitempty"`
+
+	// error
+	Title      string `json:"title,omitempty"`
+	Detail     string `json:"detail,omitempty"`
+	Of         string `json:"of,omitempty"`          // the type of the message that failed
+	RetryAfter int    `json:"retry_after,omitempty"` // seconds
+}
+
+// RegisterRequest is the body of POST /v1/register, /v1/unregister (no Kick)
+// and /v1/kick (no AppID; Relay instead of UAID and Secret for a relay itself).
+type RegisterRequest struct {
+	UAID     *edition.UAID   `json:"uaid,omitempty"`
+	Secret   string          `json:"secret,omitempty"`
+	Proof    *edition.Proof  `json:"proof,omitempty"`
+	AppID    *edition.AppID  `json:"appid,omitempty"`
+	Upstream string          `json:"upstream,omitempty"`
+	Kick     json.RawMessage `json:"kick,omitempty"`
+	Relay    string          `json:"relay,omitempty"`
+}
+
+// RegisterResponse answers POST /v1/register.
+type RegisterResponse struct {
+	UAID     edition.UAID  `json:"uaid"`
+	AppID    edition.AppID `json:"appid"`
+	Endpoint string        `json:"endpoint"`
+}
+
+// UpdateRequest is the body of POST /v1/update: a device's or a relay's poll.
+type UpdateRequest struct {
+	Agents  []Agent `json:"agents,omitempty"`
+	Relay   string  `json:"relay,omitempty"`
+	Store   string  `json:"store,omitempty"`
+	Custody string  `json:"custody,omitempty"`
+	Wait    string  `json:"wait,omitempty"` // a Go duration such as "30s"
+	Ack     Updates `json:"ack,omitempty"`  // delivered; applied first
+}
+
+// UpdateResponse answers POST /v1/update.
+type UpdateResponse struct {
+	Updates Updates        `json:"updates"`
+	Refused []edition.UAID `json:"refused,omitempty"`
+}
+
+// AckRequest is the body of POST /v1/ack.
+type AckRequest struct {
+	Agents  []Agent        `json:"agents,omitempty"`
+	Relay   string         `json:"relay,omitempty"`
+	State   string         `json:"state,omitempty"`
+	UAIDs   []edition.UAID `json:"uaids,omitempty"` // refused with 409 when Updates is absent
+	Updates Updates        `json:"updates,omitempty"`
+	Refuse  Updates        `json:"refuse,omitempty"` // a relay's TypeRefuse
+}
