@@ -1,0 +1,50 @@
+# Edition: what to type. Only Go is needed for run, build and test; lint builds
+# its pinned tools on first use (tools/go.mod), which takes a few minutes.
+GO      ?= go
+PKGS    ?= ./...
+TIMEOUT ?= 10m
+FUZZTIME ?= 10s
+
+LINT     = $(GO) tool -modfile=tools/go.mod golangci-lint
+# The race detector needs a C compiler on most platforms; without one the tests
+# run without it, and say so.
+RACE     = race=-race; $(GO) build -race runtime/cgo >/dev/null 2>&1 || { race=; \
+	echo "note: no working C compiler for $$($(GO) env GOOS)/$$($(GO) env GOARCH): testing without the race detector" >&2; }
+
+.PHONY: help run build test test-long bench fuzz lint fmt vet check clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s  %s\n", $$1, $$2 }' Makefile
+
+run: ## a server, two relays and three devices in one process, with a transcript
+	$(GO) run ./cmd/edition demo
+
+build: ## bin/edition
+	$(GO) build -trimpath -o bin/edition ./cmd/edition
+
+test: ## every test, with the race detector
+	@$(RACE); $(GO) test $$race -timeout $(TIMEOUT) $(PKGS)
+
+test-long: ## the same with the long variants: 50 kills under load and the like
+	@$(RACE); EDITION_LONG=1 $(GO) test $$race -count 1 -timeout 60m $(PKGS)
+
+bench: ## the figures of README, each beside its reference (edition bench --help)
+	$(GO) run ./cmd/edition bench
+
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	@GO='$(GO)' scripts/fuzz $(FUZZTIME) $(PKGS)
+
+lint: ## golangci-lint with .golangci.yml, gofumpt and goimports included
+	$(LINT) run
+
+fmt: ## format in place
+	$(LINT) fmt
+
+vet:
+	@out=$$(gofmt -l .) && [ -z "$$out" ] || { echo "not gofmt-ed: $$out" >&2; exit 1; }
+	$(GO) vet $(PKGS)
+
+check: vet lint test ## what continuous integration runs
+
+clean: ## what make made
+	rm -rf bin
