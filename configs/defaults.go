@@ -1,0 +1,63 @@
+package configs
+
+import (
+	"time"
+
+	"github.com/edition-push/edition/wire"
+)
+
+// DefaultServer returns what `edition server` runs with when nothing is said.
+func DefaultServer() Server {
+	return Server{
+		Node:    defaultNode("127.0.0.1:8080", "127.0.0.1:9080"),
+		Publish: Publish{InFlight: 10_000, Wait: 30 * time.Second},
+	}
+}
+
+// DefaultRelay returns what `edition relay` runs with when nothing but an
+// upstream is said.
+func DefaultRelay() Relay {
+	return Relay{
+		Node:      defaultNode("127.0.0.1:8081", "127.0.0.1:9081"),
+		Name:      "relay",
+		Upstreams: []Upstream{},
+	}
+}
+
+// DefaultUpstream returns what an entry of upstreams is when it names only a
+// URL.
+func DefaultUpstream() Upstream {
+	return Upstream{Name: "upstream", Mode: "auto", Interval: 30 * time.Second, Wait: 30 * time.Second}
+}
+
+func defaultNode(listen, admin string) Node {
+	return Node{
+		Listen: listen,
+		Admin:  admin,
+		Data:   "data",
+		Relays: []Peer{},
+		Store: Store{
+			Sync:            "always",
+			Interval:        100 * time.Millisecond,
+			TTL:             72 * time.Hour,
+			RegistrationTTL: 90 * 24 * time.Hour,
+			SweepEvery:      time.Minute,
+		},
+		Hub: Hub{Grace: 25 * time.Millisecond},
+		Session: Session{
+			HelloTimeout:  10 * time.Second,
+			Ping:          time.Minute,
+			AckTimeout:    30 * time.Second,
+			AckTimeoutMax: 10 * time.Minute,
+			UAIDs:         10_000,
+			MessageRate:   100,
+			RegisterRate:  10,
+		},
+		Kicks: []map[string]any{},
+		Drain: 10 * time.Second,
+		Log:   Log{Level: "info", Format: "text"},
+	}
+}
+
+// custodies are the words a custody key takes; empty leaves it to the other side.
+var custodies = []string{"", wire.CustodyDevice, wire.CustodyRelay}

@@ -1,0 +1,129 @@
+package configs
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+func TestServerSampleSaysTheDefaults(t *testing.T) {
+	cfg, err := LoadServer(Source{File: write(t, "server.yaml", ServerSample)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := DefaultServer(); !reflect.DeepEqual(cfg, want) {
+		t.Errorf("got  %+v\nwant %+v", cfg, want)
+	}
+	everyKeyIn(t, ServerSample, leavesOf(&cfg))
+}
+
+func TestRelaySampleSaysTheDefaults(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.Mkdir("data", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join("data", TokenFileName), []byte("tok"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := LoadRelay(Source{File: write(t, "relay.yaml", RelaySample)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, up := DefaultRelay(), DefaultUpstream()
+	up.URL, up.Relay, up.Token, up.TokenFile = "http://127.0.0.1:8080", "relay", "tok", filepath.Join("data", TokenFileName)
+	want.Upstreams = []Upstream{up}
+	if !reflect.DeepEqual(cfg, want) {
+		t.Errorf("got  %+v\nwant %+v", cfg, want)
+	}
+	everyKeyIn(t, RelaySample, leavesOf(&cfg))
+	for _, key := range keysAt(&cfg, "upstreams[0]") {
+		if key != "token" && !strings.Contains(RelaySample, key+":") {
+			t.Errorf("relay.yaml does not mention upstreams[].%s", key)
+		}
+	}
+	for _, key := range keysAt(&cfg, "relays[0]") {
+		if key != "token" && !strings.Contains(RelaySample, key+":") {
+			t.Errorf("relay.yaml does not mention relays[].%s", key)
+		}
+	}
+}
+
+// everyKeyIn wants each key said, not only mentioned.
+func everyKeyIn(t *testing.T, sample string, leaves map[string]any) {
+	t.Helper()
+	var m map[string]any
+	if err := yaml.Unmarshal([]byte(sample), &m); err != nil {
+		t.Fatal(err)
+	}
+	for key := range leaves {
+		at, last := m, key
+		for {
+			head, rest, nested := strings.Cut(last, ".")
+			if !nested {
+				break
+			}
+			at, _ = at[head].(map[string]any)
+			last = rest
+		}
+		if _, ok := at[last]; !ok {
+			t.Errorf("the sample does not have %s", key)
+		}
+	}
+}
+
+func TestShowLoadsAgain(t *testing.T) {
+	token := write(t, "token", "s3cret")
+	file := write(t, "server.yaml", "relays: [{name: x, token_file: "+token+"}]\ndrain: 1m30s\n")
+	cfg, err := LoadServer(Source{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := Show(&b, cfg); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(b.String(), "s3cret") {
+		t.Errorf("a secret is shown:\n%s", b.String())
+	}
+	again, err := LoadServer(Source{File: write(t, "again.yaml", b.String())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(again, cfg) {
+		t.Errorf("got  %+v\nwant %+v", again, cfg)
+	}
+}
+
+func TestSecretIsNeverShown(t *testing.T) {
+	s := Secret("hunter2")
+	holder := struct{ Token Secret }{s}
+	j, err := json.Marshal(holder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := yaml.Marshal(holder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "token", s, "holder", holder)
+	for _, text := range []string{
+		string(j), string(y), log.String(), s.String(),
+		fmt.Sprintf("%v %+v %#v %s %q", s, holder, holder, s, s),
+	} {
+		if strings.Contains(text, "hunter2") || !strings.Contains(text, "<secret>") && !strings.Contains(text, `\u003csecret\u003e`) {
+			t.Errorf("shown as %s", text)
+		}
+	}
+	if s.Reveal() != "hunter2" || Secret("").String() != "" {
+		t.Error("Reveal and the empty secret")
+	}
+}

@@ -1,0 +1,138 @@
+package configs
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const (
+	day     = 24 * time.Hour
+	longest = 3650 * day
+)
+
+func (s *Server) check() []string {
+	c := new(check)
+	s.Node.check(c)
+	if s.PublicURL != "" {
+		c.url("public_url", s.PublicURL)
+	}
+	c.atLeast("publish.in_flight", float64(s.Publish.InFlight), 1)
+	c.between("publish.wait", s.Publish.Wait, time.Second, 10*time.Minute)
+	c.atLeast("publish.endpoint_rate", s.Publish.EndpointRate, 0)
+	return c.faults
+}
+
+func (r *Relay) check() []string {
+	c := new(check)
+	r.Node.check(c)
+	c.name("name", r.Name)
+	if len(r.Upstreams) == 0 {
+		c.fault("upstreams", "empty: a relay needs one, as with --upstream http://127.0.0.1:8080")
+	}
+	seen := make(map[string]int)
+	for i := range r.Upstreams {
+		u := &r.Upstreams[i]
+		path := fmt.Sprintf("upstreams[%d]", i)
+		if u.Name != "" {
+			path += fmt.Sprintf(" (%s)", u.Name)
+		}
+		if j, twice := seen[u.Name]; twice {
+			c.fault(path+".name", "%q is the name of upstreams[%d] already", u.Name, j)
+		}
+		seen[u.Name] = i
+		u.check(c, path, r)
+	}
+	return c.faults
+}
+
+func (u *Upstream) check(c *check, path string, r *Relay) {
+	c.name(path+".name", u.Name)
+	c.url(path+".url", u.URL)
+	if u.Relay == "" {
+		u.Relay = r.Name
+	}
+	c.name(path+".relay", u.Relay)
+	if u.Token == "" && u.TokenFile == "" && u.CertFile == "" {
+		u.TokenFile = sharedToken(r.Data)
+	}
+	if u.Token == "" && u.TokenFile == "" && u.CertFile == "" {
+		c.fault(path, "no token: give --token-file FILE or token_file: (a server makes one at its first start and keeps it as %s in its data folder)", TokenFileName)
+	}
+	c.token(path, &u.Token, u.TokenFile)
+	c.certs(path+".ca_file", u.CAFile)
+	c.keyPair(path, u.CertFile, u.KeyFile)
+	c.oneOf(path+".mode", u.Mode, "auto", "websocket", "poll")
+	c.between(path+".interval", u.Interval, 10*time.Millisecond, day)
+	c.between(path+".wait", u.Wait, 0, time.Minute)
+	c.oneOf(path+".custody", u.Custody, custodies...)
+}
+
+// sharedToken finds the token of a server that keeps its data in the same
+// folder, so that two commands without flags find each other.
+func sharedToken(data string) string {
+	file := filepath.Join(data, TokenFileName)
+	if _, err := os.Stat(file); err != nil {
+		return ""
+	}
+	return file
+}
+
+func (n *Node) check(c *check) {
+	c.address("listen", n.Listen)
+	c.address("admin", n.Admin)
+	if n.Data == "" {
+		c.fault("data", "empty: name a folder")
+	}
+	c.keyPair("tls", n.TLS.CertFile, n.TLS.KeyFile)
+	c.certs("tls.client_ca_file", n.TLS.ClientCAFile)
+	n.checkRelays(c)
+
+	c.oneOf("store.sync", n.Store.Sync, "always", "interval")
+	c.between("store.interval", n.Store.Interval, time.Millisecond, time.Minute)
+	c.between("store.ttl", n.Store.TTL, time.Second, longest)
+	c.between("store.registration_ttl", n.Store.RegistrationTTL, 0, longest)
+	c.between("store.sweep_every", n.Store.SweepEvery, time.Second, day)
+	c.between("hub.grace", n.Hub.Grace, 0, time.Second)
+
+	c.between("session.hello_timeout", n.Session.HelloTimeout, time.Second, 10*time.Minute)
+	c.between("session.ping", n.Session.Ping, time.Second, time.Hour)
+	c.between("session.ack_timeout", n.Session.AckTimeout, time.Second, time.Hour)
+	c.between("session.ack_timeout_max", n.Session.AckTimeoutMax, n.Session.AckTimeout, day)
+	c.atLeast("session.uaids", float64(n.Session.UAIDs), 1)
+	c.atLeast("session.message_rate", n.Session.MessageRate, 0)
+	c.atLeast("session.register_rate", n.Session.RegisterRate, 0)
+
+	c.between("drain", n.Drain, 0, 10*time.Minute)
+	c.oneOf("log.level", n.Log.Level, "debug", "info", "warn", "error")
+	c.oneOf("log.format", n.Log.Format, "text", "json")
+}
+
+func (n *Node) checkRelays(c *check) {
+	names, tokens := make(map[string]int), make(map[Secret]int)
+	for i := range n.Relays {
+		r := &n.Relays[i]
+		path := fmt.Sprintf("relays[%d]", i)
+		if r.Name != "" {
+			path += fmt.Sprintf(" (%s)", r.Name)
+		}
+		c.name(path+".name", r.Name)
+		if j, twice := names[r.Name]; twice {
+			c.fault(path+".name", "%q is the name of relays[%d] already", r.Name, j)
+		}
+		names[r.Name] = i
+		c.token(path, &r.Token, r.TokenFile)
+		if r.Token == "" && r.TokenFile == "" && r.CertName == "" {
+			c.fault(path, "no proof: give token_file or cert_name")
+		}
+		if j, twice := tokens[r.Token]; twice && r.Token != "" {
+			c.fault(path, "the same token as relays[%d]: each relay needs its own", j)
+		}
+		tokens[r.Token] = i
+		c.oneOf(path+".custody", r.Custody, custodies...)
+		if r.CertName != "" && n.TLS.ClientCAFile == "" {
+			c.fault(path+".cert_name", "needs tls.client_ca_file to check certificates with")
+		}
+	}
+}
