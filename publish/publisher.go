@@ -1,0 +1,202 @@
+package publish
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/wire"
+)
+
+// Options of a Publisher. Log and Metrics may be nil.
+type Options struct {
+	Keys      *Keyring
+	PublicURL string // as given to NewRegistrar
+	Store     edition.Store
+	// Deliver keeps an update and tells its devices: hub.Deliver.
+	Deliver func(edition.Update, edition.Delivery) *edition.Receipt
+	Limits  Limits
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Limits of a Publisher. A zero value stands for the default.
+type Limits struct {
+	// Waiting bounds the PUTs, and chunks of batches, that wait for their
+	// receipts at once; one more is refused with 503. Default 10,000.
+	Waiting int
+	// Wait bounds how long one waits for its receipt: then 503, not known to
+	// be kept. Default 30 s.
+	Wait time.Duration
+	// Rate is how many requests (or lines of a batch) a second one endpoint
+	// takes; more are refused with 429. Default 0: no limit.
+	Rate float64
+	// Burst is how many may come at once when Rate is set. Default 10.
+	Burst int
+	// Batches bounds the POSTs to /v1/events that are open at once. Default 64.
+	Batches int
+	// Idle bounds the time to receive one body, or one line of a batch, and
+	// to send one chunk of a batch's answers. Default 60 s.
+	Idle time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Waiting <= 0 {
+		l.Waiting = 10_000
+	}
+	if l.Wait <= 0 {
+		l.Wait = 30 * time.Second
+	}
+	if l.Burst <= 0 {
+		l.Burst = 10
+	}
+	if l.Batches <= 0 {
+		l.Batches = 64
+	}
+	if l.Idle <= 0 {
+		l.Idle = time.Minute
+	}
+	return l
+}
+
+// Publisher is the handler of /v1/e/{token} and /v1/events. A proxy before it
+// strips the path of the public URL, if that has one.
+type Publisher struct {
+	// Fixed after construction.
+	keys      *Keyring
+	base      string // what stands before a token
+	canonical string // the same, canonical
+	store     edition.Store
+	deliver   func(edition.Update, edition.Delivery) *edition.Receipt
+	limits    Limits
+	rate      *limiter // nil: no limit
+	log       *slog.Logger
+	metrics   *metrics
+	stop      context.CancelFunc
+	stopped   context.Context // ends with Drain
+
+	waiting atomic.Int64
+	batches atomic.Int64
+	pool    sync.Pool // of *call
+}
+
+// New returns a Publisher.
+func New(o Options) *Publisher {
+	p := &Publisher{
+		keys: o.Keys, base: endpointBase(o.PublicURL), store: o.Store, deliver: o.Deliver,
+		limits: o.Limits.withDefaults(), log: o.Log,
+	}
+	if u, err := url.Parse(p.base); err == nil {
+		p.canonical = canonical(u)
+	}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	if p.limits.Rate > 0 {
+		p.rate = newLimiter(p.limits.Rate, p.limits.Burst)
+	}
+	p.stopped, p.stop = context.WithCancel(context.Background())
+	p.metrics = newMetrics(o.Metrics, &p.waiting)
+	p.pool.New = func() any { return newCall() }
+	return p
+}
+
+// Drain ends open batches after what has been read of them: their clients
+// would go on for ever. PUTs are refused by the hub when that drains.
+func (p *Publisher) Drain() { p.stop() }
+
+// Prepared header values; nobody changes them.
+var (
+	typeJSON   = []string{"application/json"}
+	typeLines  = []string{"application/x-ndjson"}
+	noStore    = []string{"no-store"}
+	corsAny    = []string{"*"}
+	corsShow   = []string{"Retry-After"}
+	corsHeader = []string{"Content-Type"}
+	corsAge    = []string{"86400"}
+	methods    = []string{"GET, HEAD, PUT, OPTIONS"}
+	methodPost = []string{"POST"}
+)
+
+// ServeHTTP answers for both paths. It does not use a mux: one PUT is one
+// event, and this is where they all come in.
+func (p *Publisher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	token, ok := strings.CutPrefix(r.URL.Path, wire.PathEndpoint)
+	switch {
+	case ok:
+		p.serveEndpoint(w, r, token)
+	case r.URL.Path != wire.PathEvents:
+		p.refuse(w, doorOther, edition.UAID{}, errNoPath)
+	case r.Method != http.MethodPost:
+		w.Header()["Allow"] = methodPost
+		p.refuse(w, doorBatch, edition.UAID{}, methodError(r.Method))
+	default:
+		p.serveBatch(w, r)
+	}
+}
+
+func (p *Publisher) serveEndpoint(w http.ResponseWriter, r *http.Request, token string) {
+	h := w.Header()
+	h["Access-Control-Allow-Origin"] = corsAny
+	d := doorGet
+	switch r.Method {
+	case http.MethodPut:
+		d = doorPut
+	case http.MethodGet, http.MethodHead:
+	case http.MethodOptions: // CORS preflight, the same for every token
+		h["Allow"] = methods
+		h["Access-Control-Allow-Methods"] = methods
+		h["Access-Control-Allow-Headers"] = corsHeader
+		h["Access-Control-Max-Age"] = corsAge
+		w.WriteHeader(http.StatusNoContent)
+		return
+	default:
+		h["Allow"] = methods
+		p.refuse(w, doorOther, edition.UAID{}, methodError(r.Method))
+		return
+	}
+	key, err := p.keys.Open(token)
+	if err == nil {
+		err = p.admit(key)
+	}
+	switch {
+	case err != nil:
+		p.refuse(w, d, key.UAID, err)
+	case d == doorPut:
+		p.put(w, r, key)
+	default:
+		p.show(w, key)
+	}
+}
+
+// admit applies the endpoint's rate.
+func (p *Publisher) admit(key edition.Key) error {
+	if p.rate == nil {
+		return nil
+	}
+	return p.rate.admit(key, time.Now())
+}
+
+// refuse answers with a problem document and counts its reason.
+func (p *Publisher) refuse(w http.ResponseWriter, d door, uaid edition.UAID, err error) {
+	p.count(d, reasonOf(err), uaid)
+	w.Header()["Access-Control-Expose-Headers"] = corsShow
+	wire.WriteProblem(w, err)
+}
+
+// count is the one place where an answer becomes a metric and a debug line.
+func (p *Publisher) count(d door, why reason, uaid edition.UAID) {
+	p.metrics.answers[d][why].Inc()
+	if ctx := context.Background(); p.log.Enabled(ctx, slog.LevelDebug) {
+		p.log.LogAttrs(ctx, slog.LevelDebug, "answered app server",
+			slog.String("door", d.String()), slog.String("reason", why.String()), slog.Any("uaid", uaid))
+	}
+}

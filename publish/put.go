@@ -1,0 +1,170 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/edition-push/edition"
+)
+
+// maxBody is the greatest body of a PUT, in bytes.
+const maxBody = 4 << 10
+
+var (
+	errBody = fmt.Errorf("%w: a body has at most %d bytes", edition.ErrTooLarge, maxBody)
+	errCut  = fmt.Errorf("%w: the body ended early", edition.ErrMalformed)
+	errLeft = fmt.Errorf("%w: the client has left", edition.ErrUnavailable)
+)
+
+// call is the memory of one PUT, used again for the next.
+type call struct {
+	body  [maxBody + 1]byte // one more, to see that a body is too large
+	out   []byte
+	timer *time.Timer // stopped between calls
+}
+
+func newCall() *call {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return &call{out: make([]byte, 0, 128), timer: t}
+}
+
+// put takes one version and answers when it is durable or delivered.
+func (p *Publisher) put(w http.ResponseWriter, r *http.Request, key edition.Key) {
+	c := p.pool.Get().(*call)
+	defer p.pool.Put(c)
+
+	version, made, err := p.readVersion(w, r, c)
+	if err != nil {
+		p.refuse(w, doorPut, key.UAID, err)
+		return
+	}
+	update := edition.Update{{Key: key, Version: version}} // not pooled: the store may keep it
+	results, err := p.keep(r.Context(), update, edition.Delivery{Make: made}, c.timer)
+	if err == nil {
+		err = failure(results[0])
+	}
+	if err != nil {
+		p.refuse(w, doorPut, key.UAID, err)
+		return
+	}
+	p.count(doorPut, reasonOfResult(results[0]), key.UAID)
+
+	h := w.Header()
+	h["Content-Type"], h["Cache-Control"] = typeJSON, noStore
+	w.WriteHeader(statusOf(results[0]))
+	c.out = appendResult(c.out[:0], results[0])
+	w.Write(c.out) //nolint:errcheck // the client may have left
+}
+
+// readVersion reads the body; made says that it was empty, and the version is
+// left to the store.
+func (p *Publisher) readVersion(w http.ResponseWriter, r *http.Request, c *call) (v edition.Version, made bool, err error) {
+	form, err := formOf(r)
+	switch {
+	case err != nil:
+		return 0, false, err
+	case r.ContentLength > maxBody:
+		return 0, false, errBody
+	case r.ContentLength == 0:
+		return 0, true, nil
+	}
+	// Also longer than the wait for the receipt, during which net/http reads
+	// on to see the client leave.
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(p.limits.Idle + p.limits.Wait)) //nolint:errcheck // not a network connection: no deadline needed
+	n := 0
+	for n < len(c.body) {
+		m, err := r.Body.Read(c.body[n:])
+		n += m
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return 0, false, errCut
+		}
+	}
+	switch {
+	case n > maxBody:
+		return 0, false, errBody
+	case n == 0:
+		return 0, true, nil
+	}
+	v, err = parseBody(form, c.body[:n])
+	return v, false, err
+}
+
+// keep delivers an update and waits for its receipt, the end of ctx, or the
+// limit.
+func (p *Publisher) keep(ctx context.Context, u edition.Update, how edition.Delivery, t *time.Timer) ([]edition.Result, error) {
+	if !p.enter() {
+		return nil, errBusy
+	}
+	defer p.leave()
+	return p.await(ctx, p.deliver(u, how), t)
+}
+
+// enter takes one of the places to wait, leave gives it back.
+func (p *Publisher) enter() bool {
+	if p.waiting.Add(1) > int64(p.limits.Waiting) {
+		p.leave()
+		return false
+	}
+	return true
+}
+
+func (p *Publisher) leave() { p.waiting.Add(-1) }
+
+func (p *Publisher) await(ctx context.Context, receipt *edition.Receipt, t *time.Timer) ([]edition.Result, error) {
+	start := time.Now()
+	select {
+	case <-receipt.Done():
+	default:
+		t.Reset(p.limits.Wait)
+		defer t.Stop()
+		select {
+		case <-receipt.Done():
+		case <-ctx.Done():
+			return nil, errLeft
+		case <-t.C:
+			return nil, errUnknown
+		}
+	}
+	p.metrics.seconds.Observe(time.Since(start).Seconds())
+	return receipt.Wait(context.Background()) // all there: does not wait
+}
+
+// failure is the error that a result is answered with, nil for a promise.
+func failure(r edition.Result) error {
+	switch {
+	case r.Outcome == edition.OutcomeStored || r.Outcome == edition.OutcomeDelivered:
+		return nil
+	case r.Outcome == edition.OutcomeGone || r.Outcome == edition.OutcomeRefused:
+		return errGone
+	case r.Err != nil:
+		return r.Err
+	}
+	return errUnknown
+}
+
+func statusOf(r edition.Result) int {
+	if r.Outcome == edition.OutcomeDelivered {
+		return http.StatusOK
+	}
+	return http.StatusAccepted
+}
+
+// appendResult appends the answer to a PUT.
+func appendResult(b []byte, r edition.Result) []byte {
+	b = append(b, `{"status":"`...)
+	b = append(b, r.Outcome.String()...)
+	b = append(b, `","version":`...)
+	b = strconv.AppendUint(b, uint64(r.Version), 10)
+	if r.Superseded && r.Outcome == edition.OutcomeStored {
+		b = append(b, `,"superseded":true`...)
+	}
+	return append(b, "}\n"...)
+}

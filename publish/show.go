@@ -1,0 +1,40 @@
+package publish
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/edition-push/edition"
+)
+
+// sinceLayout is RFC 3339 in UTC with milliseconds.
+const sinceLayout = "2006-01-02T15:04:05.000Z07:00"
+
+// show answers GET and HEAD with the state of delivery.
+func (p *Publisher) show(w http.ResponseWriter, key edition.Key) {
+	s, err := p.store.State(key)
+	if err != nil {
+		p.refuse(w, doorGet, key.UAID, err)
+		return
+	}
+	p.count(doorGet, reasonShown, key.UAID)
+	h := w.Header()
+	h["Content-Type"], h["Cache-Control"] = typeJSON, noStore
+	w.Write(appendState(make([]byte, 0, 128), s)) //nolint:errcheck // the client may have left; net/http drops it for HEAD
+}
+
+func appendState(b []byte, s edition.EndpointState) []byte {
+	b = append(b, `{"version":`...)
+	b = strconv.AppendUint(b, uint64(s.Version), 10)
+	b = append(b, `,"state":"`...)
+	b = append(b, s.State...)
+	if !s.Since.IsZero() {
+		b = append(b, `","since":"`...)
+		b = s.Since.In(time.UTC).AppendFormat(b, sinceLayout)
+	}
+	if s.Relayed {
+		b = append(b, `","custody":"relay`...)
+	}
+	return append(b, "\"}\n"...)
+}
