@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 )
@@ -107,6 +108,38 @@ func (u *UAID) UnmarshalText(b []byte) (err error) { *u, err = ParseUAID(b); ret
 
 // UnmarshalText is [ParseAppID].
 func (a *AppID) UnmarshalText(b []byte) (err error) { *a, err = ParseAppID(b); return err }
+
+// UnmarshalJSON is [ParseUAID] on a JSON string. Unlike with a mere
+// UnmarshalText, null is refused: it must not become the zero UAID.
+func (u *UAID) UnmarshalJSON(b []byte) (err error) {
+	if b, err = textOfJSON(b); err == nil {
+		*u, err = ParseUAID(b)
+	}
+	return err
+}
+
+// UnmarshalJSON is [ParseAppID] on a JSON string; null is refused.
+func (a *AppID) UnmarshalJSON(b []byte) (err error) {
+	if b, err = textOfJSON(b); err == nil {
+		*a, err = ParseAppID(b)
+	}
+	return err
+}
+
+// textOfJSON returns what a JSON string says.
+func textOfJSON(b []byte) ([]byte, error) {
+	if len(b) < 2 || b[0] != '"' {
+		return nil, fmt.Errorf("%w: %.40q is not a JSON string", ErrMalformed, b)
+	}
+	if inner := b[1 : len(b)-1]; bytes.IndexByte(inner, '\\') < 0 {
+		return inner, nil
+	}
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return []byte(s), nil
+}
 
 // String returns the whole UAID: for the wire, not for logs.
 func (u UAID) String() string { return string(appendUUID(nil, u)) }

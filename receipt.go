@@ -82,8 +82,14 @@ func (r *Receipt) Resolve(i int, res Result) {
 func (r *Receipt) Done() <-chan struct{} { return r.done }
 
 // Wait returns the results, in the order of the update's events, when all are
-// known, or ctx's error. The slice is the receipt's own.
+// known, or ctx's cause. Of a receipt that is done it returns the results even
+// when ctx has ended. The slice is the receipt's own.
 func (r *Receipt) Wait(ctx context.Context) ([]Result, error) {
+	select {
+	case <-r.done:
+		return r.results, nil
+	default:
+	}
 	select {
 	case <-r.done:
 		return r.results, nil

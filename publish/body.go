@@ -2,7 +2,6 @@ package publish
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"mime"
 	"net/http"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/wire"
 )
 
 // form is how a body spells a version.
@@ -28,7 +28,6 @@ var (
 	errNoVersion = fmt.Errorf("%w: the body has no version", edition.ErrMalformed)
 	errTwice     = fmt.Errorf("%w: the version is given twice", edition.ErrMalformed)
 	errField     = fmt.Errorf("%w: the body is not a form", edition.ErrMalformed)
-	errObject    = fmt.Errorf("%w: not one JSON object", edition.ErrMalformed)
 )
 
 // formOf reads the request's Content-Type: its parameters are ignored, since a
@@ -116,7 +115,7 @@ func unescape(b []byte) ([]byte, error) {
 // exactly.
 func parseJSON(b []byte) (v edition.Version, err error) {
 	found := false
-	err = eachField(b, func(name string, value []byte) (err error) {
+	err = wire.EachMember(b, func(name string, value []byte) (err error) {
 		if name != "version" {
 			return nil
 		}
@@ -134,30 +133,4 @@ func parseJSON(b []byte) (v edition.Version, err error) {
 		return 0, errNoVersion
 	}
 	return v, nil
-}
-
-// eachField calls do for each member of the one JSON object that b is, also
-// for repeated ones, which encoding/json hides. value is the member's own text.
-func eachField(b []byte, do func(name string, value []byte) error) error {
-	if !json.Valid(b) {
-		return errObject
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return errObject
-	}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return errObject
-		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return errObject
-		}
-		if err := do(name.(string), value); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -81,7 +81,7 @@ func (p *Publisher) parseLine(text []byte) (e edition.Event, err error) {
 
 func splitLine(text []byte) (endpoint string, v edition.Version, err error) {
 	var haveEndpoint, haveVersion bool
-	err = eachField(text, func(name string, value []byte) (err error) {
+	err = wire.EachMember(text, func(name string, value []byte) (err error) {
 		switch {
 		case name == "endpoint" && haveEndpoint || name == "endpoint" && value[0] != '"':
 			return errEndpoint

@@ -3,8 +3,10 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strconv"
 
 	"github.com/edition-push/edition"
@@ -43,7 +45,8 @@ func AppendAck(dst []byte, stored bool, u edition.Update) []byte {
 
 // Decode reads one message into m, whose slices it reuses. Text that is not
 // one JSON object with the fields' types is ErrMalformed. Unknown fields are
-// ignored.
+// ignored, names are taken in any case, and of a repeated one the last counts,
+// as encoding/json has it; senders write lower case, once.
 func Decode(b []byte, m *Message) error {
 	updates := m.Updates[:0]
 	*m = Message{}
@@ -51,13 +54,13 @@ func Decode(b []byte, m *Message) error {
 		return nil
 	}
 	*m = Message{}
-	if err := DecodeJSON(bytes.NewReader(b), m); err != nil {
-		return err
+	if err := json.Unmarshal(b, m); err != nil {
+		return jsonError(err)
 	}
 	if m.Type == "" {
 		return fmt.Errorf(`%w: a message is a JSON object with a "type"`, edition.ErrMalformed)
 	}
-	return nil
+	return m.check()
 }
 
 func decodeAck(b []byte, m *Message, buf Updates) bool {
@@ -97,9 +100,10 @@ func decodeUpdate(b []byte, m *Message, buf Updates) bool {
 	return ok && string(b) == "}"
 }
 
-// DecodeJSON reads exactly one JSON value into v. A syntax error, a wrong type
-// and bytes behind the value are ErrMalformed, an error of the reader that
-// wraps a known one stays that.
+// DecodeJSON reads exactly one JSON value into v, a request or an answer of
+// this package. A syntax error, a wrong type and bytes behind the value are
+// ErrMalformed, the end of an http.MaxBytesReader is ErrTooLarge, an error of
+// the reader that wraps a known one stays that.
 func DecodeJSON(r io.Reader, v any) error {
 	d := json.NewDecoder(r)
 	if err := d.Decode(v); err != nil {
@@ -111,12 +115,18 @@ func DecodeJSON(r io.Reader, v any) error {
 		}
 		return jsonError(err)
 	}
+	if c, ok := v.(interface{ check() error }); ok {
+		return c.check()
+	}
 	return nil
 }
 
 func jsonError(err error) error {
-	if Status(err) != 500 {
+	if Status(err) != http.StatusInternalServerError {
 		return err
+	}
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return fmt.Errorf("%w: a body has at most %d bytes", edition.ErrTooLarge, large.Limit)
 	}
 	return fmt.Errorf("%w: %w", edition.ErrMalformed, err)
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/edition-push/edition"
 )
@@ -47,6 +48,20 @@ type Message struct {
 	Detail     string `json:"detail,omitempty"`
 	Of         string `json:"of,omitempty"`          // the type of the message that failed
 	RetryAfter int    `json:"retry_after,omitempty"` // seconds
+}
+
+// check finds what the types of the fields let pass.
+func (m *Message) check() error       { return checkAgents(m.Agents) }
+func (r *UpdateRequest) check() error { return checkAgents(r.Agents) }
+func (r *AckRequest) check() error    { return checkAgents(r.Agents) }
+
+func checkAgents(agents []Agent) error {
+	for i := range agents {
+		if agents[i].UAID == (edition.UAID{}) {
+			return fmt.Errorf("%w: agents[%d] has no uaid", edition.ErrMalformed, i)
+		}
+	}
+	return nil
 }
 
 // RegisterRequest is the body of POST /v1/register, /v1/unregister (no Kick)

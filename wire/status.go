@@ -60,7 +60,7 @@ type Problem struct {
 }
 
 // ProblemOf describes an error to a peer. The detail of an error that is not
-// in the table stays here.
+// in the table stays here, and so does that of ErrDisk, which names files.
 func ProblemOf(err error) Problem {
 	status := Status(err)
 	p := Problem{Type: "about:blank", Title: http.StatusText(status), Status: status}
@@ -75,6 +75,9 @@ func ProblemOf(err error) Problem {
 		p.RetryAfter = max(1, int(math.Ceil(after.Seconds())))
 	}
 	p.Detail = err.Error()
+	if errors.Is(err, edition.ErrDisk) {
+		p.Detail = "not known to be kept, send it again"
+	}
 	return p
 }
 

@@ -1,8 +1,6 @@
 package wire
 
 import (
-	"encoding/json"
-	"fmt"
 	"strconv"
 
 	"github.com/edition-push/edition"
@@ -47,21 +45,34 @@ func (u Updates) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON reads the wire form. A UAID, AppID or version that is none is
-// ErrMalformed. Of a key given twice the greatest version counts.
+// ErrMalformed. Of a key given twice, in whatever order and case, the greatest
+// version counts.
 func (u *Updates) UnmarshalJSON(b []byte) error {
 	if fast, rest, ok := parseUpdates((*u)[:0], b); ok && len(rest) == 0 {
 		*u = fast
 		return nil
 	}
-	var nested map[edition.UAID]map[edition.AppID]edition.Version
-	if err := json.Unmarshal(b, &nested); err != nil {
-		return fmt.Errorf("%w: updates: %w", edition.ErrMalformed, err)
+	flat := edition.Update((*u)[:0])
+	if string(b) == "null" {
+		b = []byte("{}")
 	}
-	flat := make(edition.Update, 0, len(nested))
-	for uaid, apps := range nested {
-		for app, v := range apps {
-			flat = append(flat, edition.Event{Key: edition.Key{UAID: uaid, AppID: app}, Version: v})
+	err := EachMember(b, func(name string, apps []byte) error {
+		uaid, err := edition.ParseUAID(name)
+		if err != nil {
+			return err
 		}
+		return EachMember(apps, func(name string, value []byte) error {
+			app, err := edition.ParseAppID(name)
+			if err != nil {
+				return err
+			}
+			v, err := edition.ParseVersion(value)
+			flat = append(flat, edition.Event{Key: edition.Key{UAID: uaid, AppID: app}, Version: v})
+			return err
+		})
+	})
+	if err != nil {
+		return err
 	}
 	*u = Updates(flat.Normalize())
 	return nil
