@@ -1,0 +1,229 @@
+// Package docs_test holds the documents to the code: examples decode, links
+// lead somewhere, lists of metrics and dependencies are complete.
+package docs_test
+
+import (
+	"encoding/json"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/wire"
+)
+
+// TestProtocolExamples decodes every JSON line of protocol.md into the type of
+// package wire that carries it, and back: no field may be unknown or get lost.
+func TestProtocolExamples(t *testing.T) {
+	requests := map[string]func() any{
+		wire.PathRegister:   func() any { return new(wire.RegisterRequest) },
+		wire.PathUnregister: func() any { return new(wire.RegisterRequest) },
+		wire.PathKick:       func() any { return new(wire.RegisterRequest) },
+		wire.PathUpdate:     func() any { return new(wire.UpdateRequest) },
+		wire.PathAck:        func() any { return new(wire.AckRequest) },
+	}
+	answers := map[string]func() any{
+		wire.PathRegister: func() any { return new(wire.RegisterResponse) },
+		wire.PathUpdate:   func() any { return new(wire.UpdateResponse) },
+	}
+	types := make(map[string]bool)
+	path, fenced := "", false
+	for line := range strings.Lines(read(t, "protocol.md")) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "```") {
+			path, fenced = "", !fenced
+		}
+		if p, ok := strings.CutPrefix(line, "POST "); ok && fenced {
+			path = p
+		}
+		text, sent := strings.CutPrefix(line, "→ ")
+		if !sent {
+			text, _ = strings.CutPrefix(line, "← ")
+		}
+		if !fenced || !strings.HasPrefix(text, "{") {
+			continue
+		}
+		var into any
+		switch {
+		case path != "" && sent:
+			into = requests[path]()
+		case path != "":
+			into = answers[path]()
+		case strings.Contains(text, `"type"`):
+			m := new(wire.Message)
+			if err := wire.Decode([]byte(text), m); err != nil {
+				t.Errorf("%s: %v", text, err)
+			}
+			types[m.Type] = true
+			into = new(wire.Message)
+		default:
+			into = new(map[string]any)
+		}
+		roundTrip(t, text, into)
+	}
+	for _, want := range []string{
+		wire.TypeHello, wire.TypeRegister, wire.TypeUnregister, wire.TypeKick, wire.TypeUpdate,
+		wire.TypeAck, wire.TypeRefuse, wire.TypePing, wire.TypePong, wire.TypeError,
+	} {
+		if !types[want] {
+			t.Errorf("protocol.md has no example of a message of type %s", want)
+		}
+	}
+}
+
+func roundTrip(t *testing.T, text string, into any) {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		t.Errorf("%s: %v", text, err)
+		return
+	}
+	back, err := json.Marshal(into)
+	if err != nil {
+		t.Errorf("%s: %v", text, err)
+		return
+	}
+	var had, has any
+	if json.Unmarshal([]byte(text), &had) != nil || json.Unmarshal(back, &has) != nil || !reflect.DeepEqual(had, has) {
+		t.Errorf("%s\ncomes back as\n%s", text, back)
+	}
+}
+
+// TestProtocolProof recomputes the proof of the examples from their secret.
+func TestProtocolProof(t *testing.T) {
+	text := read(t, "protocol.md")
+	secret := regexp.MustCompile(`"secret":"([^"]+)"`).FindStringSubmatch(text)
+	proof := regexp.MustCompile(`"proof":"([^"]+)"`).FindStringSubmatch(text)
+	if secret == nil || proof == nil {
+		t.Fatal("protocol.md shows no secret or no proof")
+	}
+	p, err := edition.ProofOf(secret[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := p.MarshalText(); err != nil || string(got) != proof[1] {
+		t.Errorf("the proof of %s is %s (%v), protocol.md says %s", secret[1], got, err, proof[1])
+	}
+}
+
+// TestLinks follows every relative link of every document.
+func TestLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	n := 0
+	for _, name := range documents(t) {
+		text := read(t, name)
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			target, anchor, _ := strings.Cut(m[1], "#")
+			if strings.Contains(target, "://") {
+				continue
+			}
+			n++
+			file := filepath.Join(filepath.Dir(name), target)
+			if target == "" {
+				file = name
+			}
+			if _, err := os.Stat(file); err != nil {
+				t.Errorf("%s: link to %s: %v", name, m[1], err)
+			} else if anchor != "" && !slices.Contains(anchors(read(t, file)), anchor) {
+				t.Errorf("%s: %s has no heading #%s", name, file, anchor)
+			}
+		}
+	}
+	if n == 0 {
+		t.Error("no document has a link")
+	}
+}
+
+// anchors returns the names by which headings can be linked to, as GitHub and
+// others make them.
+func anchors(text string) []string {
+	var found []string
+	drop := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+	for line := range strings.Lines(text) {
+		if title, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " "); ok && strings.HasPrefix(line, "#") {
+			title = drop.ReplaceAllString(strings.ToLower(strings.TrimSpace(title)), "")
+			found = append(found, strings.ReplaceAll(title, " ", "-"))
+		}
+	}
+	return found
+}
+
+// TestDependencies compares dependencies.md with what go.mod and tools/go.mod
+// ask for.
+func TestDependencies(t *testing.T) {
+	text := read(t, "dependencies.md")
+	mod := read(t, "../go.mod")
+	var asked []string
+	for _, m := range regexp.MustCompile(`(?m)^\s+([a-z]\S+) v\S+$`).FindAllStringSubmatch(mod, -1) {
+		asked = append(asked, m[1])
+	}
+	tools := regexp.MustCompile(`(?s)\ntool \((.*?)\)`).FindStringSubmatch(read(t, "../tools/go.mod"))
+	if tools == nil {
+		t.Fatal("tools/go.mod has no tools")
+	}
+	for tool := range strings.FieldsSeq(tools[1]) {
+		module, _, _ := strings.Cut(tool, "/cmd/")
+		asked = append(asked, module)
+	}
+	if len(asked) < 2 {
+		t.Fatal("no dependencies found in go.mod")
+	}
+	for _, m := range asked {
+		if !strings.Contains(text, "| `"+m+"` |") {
+			t.Errorf("dependencies.md does not list %s", m)
+		}
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)`").FindAllStringSubmatch(text, -1) {
+		if !slices.Contains(asked, m[1]) {
+			t.Errorf("dependencies.md lists %s, which no go.mod asks for", m[1])
+		}
+	}
+}
+
+func documents(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	walk(t, "..", ".md", func(file string, _ []byte) { names = append(names, file) })
+	return names
+}
+
+func walk(t *testing.T, root, ext string, f func(file string, text []byte)) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if d.Name() == "testdata" || d.Name() == "bin" || strings.HasPrefix(d.Name(), ".") && name != root {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if filepath.Ext(name) != ext {
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		if err == nil {
+			f(name, text)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
