@@ -1,0 +1,174 @@
+package mem
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/edition-push/edition"
+)
+
+// Register implements edition.Store.
+func (s *Store) Register(_ context.Context, r edition.Registration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure != nil {
+		return s.failure
+	}
+	d := s.devices[r.UAID]
+	switch {
+	case d == nil:
+		d = s.device(edition.Agent{UAID: r.UAID, Proof: r.Proof, Owner: r.Owner})
+	case !d.Proof.Equal(r.Proof):
+		return errProof
+	default:
+		d.move(r.Owner)
+	}
+	d.Upstream, d.Seen = r.Upstream, s.now()
+	if r.Route != nil {
+		d.Route = *r.Route
+	}
+	if s.app(r.Key) == nil {
+		d.register(r.AppID, s.now())
+	}
+	return nil
+}
+
+var errProof = fmt.Errorf("%w: another secret was registered for this uaid", edition.ErrUnauthorized)
+
+var errUnknown = fmt.Errorf("%w: unknown uaid", edition.ErrNotFound)
+
+func (s *Store) device(a edition.Agent) *device {
+	d := &device{Agent: a, apps: make(map[edition.AppID]*app)}
+	s.devices[a.UAID] = d
+	return d
+}
+
+func (d *device) register(id edition.AppID, now time.Time) *app {
+	a := &app{key: edition.Key{UAID: d.UAID, AppID: id}, since: now}
+	d.apps[id] = a
+	return a
+}
+
+// move says that the device is now reached through owner: what is pending is
+// to be sent again.
+func (d *device) move(owner edition.Owner) {
+	for _, a := range d.apps {
+		a.held = false
+		a.hasSent = a.hasSent && d.Owner == owner
+	}
+	d.Owner = owner
+}
+
+// Unregister implements edition.Store.
+func (s *Store) Unregister(_ context.Context, k edition.Key) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure != nil {
+		return s.failure
+	}
+	if a := s.app(k); a != nil {
+		a.overtake(edition.MaxVersion, gone)
+		delete(s.devices[k.UAID].apps, k.AppID)
+	}
+	return nil
+}
+
+// Agent implements edition.Store.
+func (s *Store) Agent(uaid edition.UAID) (edition.Agent, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d := s.devices[uaid]; d != nil {
+		return d.Agent, nil
+	}
+	return edition.Agent{}, errUnknown
+}
+
+// Bind implements edition.Store.
+func (s *Store) Bind(_ context.Context, a edition.Agent) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure != nil {
+		return s.failure
+	}
+	d := s.devices[a.UAID]
+	switch {
+	case d == nil && a.Upstream == "":
+		return errUnknown
+	case d == nil:
+		d = s.device(edition.Agent{UAID: a.UAID, Proof: a.Proof, Owner: a.Owner})
+	case !d.Proof.Equal(a.Proof):
+		return errProof
+	default:
+		d.move(a.Owner)
+	}
+	if a.Upstream != "" {
+		d.Upstream = a.Upstream
+	}
+	d.Seen = s.now()
+	return nil
+}
+
+// SetRoute implements edition.Store.
+func (s *Store) SetRoute(_ context.Context, h edition.Holder, r edition.Route) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failure != nil {
+		return s.failure
+	}
+	route := s.route(h)
+	if route == nil {
+		return fmt.Errorf("%w: nobody to be kicked by that name", edition.ErrNotFound)
+	}
+	*route = r
+	return nil
+}
+
+// RouteOf implements edition.Store.
+func (s *Store) RouteOf(h edition.Holder) (edition.Route, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if route := s.route(h); route != nil {
+		return *route, nil
+	}
+	return edition.Route{}, nil
+}
+
+func (s *Store) route(h edition.Holder) *edition.Route {
+	if h.Owner == edition.Direct {
+		if d := s.devices[h.UAID]; d != nil {
+			return &d.Route
+		}
+		return nil
+	}
+	if int(h.Owner) > len(s.relays) {
+		return nil
+	}
+	return &s.relays[h.Owner-1].route
+}
+
+// Relay implements edition.Store.
+func (s *Store) Relay(_ context.Context, name, id string) (edition.Owner, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, r := range s.relays {
+		if r.name != name {
+			continue
+		}
+		owner := edition.Owner(i + 1)
+		if r.id != id {
+			r.id = id
+			for _, d := range s.devices {
+				if d.Owner == owner {
+					d.move(owner)
+				}
+			}
+		}
+		return owner, nil
+	}
+	if s.failure != nil {
+		return 0, s.failure
+	}
+	s.relays = append(s.relays, &relay{name: name, id: id})
+	return edition.Owner(len(s.relays)), nil
+}

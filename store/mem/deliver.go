@@ -1,0 +1,115 @@
+package mem
+
+import (
+	"time"
+
+	"github.com/edition-push/edition"
+)
+
+// Deliver implements edition.Store.
+func (s *Store) Deliver(u edition.Update, how edition.Delivery) *edition.Receipt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := edition.NewReceipt(len(u))
+	for i, e := range u {
+		s.deliver(r, i, e, how)
+	}
+	return r
+}
+
+func (s *Store) deliver(r *edition.Receipt, i int, e edition.Event, how edition.Delivery) {
+	a := s.app(e.Key)
+	if a == nil {
+		d := s.devices[e.UAID]
+		switch {
+		case !how.Adopt:
+			r.Resolve(i, edition.Result{Outcome: edition.OutcomeGone})
+			return
+		case d == nil:
+			r.Resolve(i, edition.Result{Outcome: edition.OutcomeRefused})
+			return
+		case s.failure != nil:
+			r.Resolve(i, edition.Result{Outcome: edition.OutcomeFailed, Err: s.failure})
+			return
+		}
+		a = d.register(e.AppID, s.now())
+	}
+	if how.Make {
+		e.Version = a.next(s.now())
+	}
+	switch {
+	case a.hasHigh && e.Version <= a.high && a.relayed:
+		r.Resolve(i, stored(e.Version, a.high))
+		return
+	case a.hasHigh && e.Version <= a.high:
+		r.Resolve(i, edition.Result{Outcome: edition.OutcomeDelivered, Version: e.Version})
+		return
+	case a.pending && e.Version <= a.version:
+		if len(a.waiting) == 0 {
+			r.Resolve(i, stored(e.Version, a.version))
+			return
+		}
+	case s.failure != nil:
+		r.Resolve(i, edition.Result{Outcome: edition.OutcomeFailed, Err: s.failure})
+		return
+	default:
+		now := s.now()
+		a.version, a.since, a.expires = e.Version, now, now.Add(s.ttl)
+		a.pending, a.expired, a.held = true, false, false
+		r.Fresh = append(r.Fresh, edition.Holder{Owner: s.devices[e.UAID].Owner, UAID: e.UAID})
+	}
+	a.waiting = append(a.waiting, waiter{r, i, e.Version})
+	if how.Grace == 0 {
+		a.commit()
+		return
+	}
+	time.AfterFunc(how.Grace, func() {
+		s.mu.Lock()
+		a.commit()
+		s.mu.Unlock()
+	})
+}
+
+// next is the version that the server makes.
+func (a *app) next(now time.Time) edition.Version {
+	v := edition.Version(max(0, now.UnixMilli()))
+	if a.pending || a.expired {
+		v = max(v, a.version+1)
+	}
+	if a.hasHigh {
+		v = max(v, a.high+1)
+	}
+	return min(v, edition.MaxVersion)
+}
+
+// commit makes what is pending durable: who waits for it learns so.
+func (a *app) commit() {
+	for _, w := range a.waiting {
+		w.receipt.Resolve(w.index, stored(w.version, a.version))
+	}
+	a.waiting = nil
+}
+
+// overtake tells those who wait for a version up to v what has become of it.
+func (a *app) overtake(v edition.Version, result func(edition.Version) edition.Result) {
+	rest := a.waiting[:0]
+	for _, w := range a.waiting {
+		if w.version <= v {
+			w.receipt.Resolve(w.index, result(w.version))
+		} else {
+			rest = append(rest, w)
+		}
+	}
+	a.waiting = rest
+}
+
+// stored is the result of an event of version v where known is what is kept.
+func stored(v, known edition.Version) edition.Result {
+	return edition.Result{Outcome: edition.OutcomeStored, Version: known, Superseded: known > v}
+}
+
+func delivered(v edition.Version) edition.Result {
+	return edition.Result{Outcome: edition.OutcomeDelivered, Version: v}
+}
+
+func gone(edition.Version) edition.Result { return edition.Result{Outcome: edition.OutcomeGone} }
