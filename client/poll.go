@@ -178,21 +178,23 @@ func (p *poll) hand(ctx context.Context, resp *wire.UpdateResponse) (took, error
 // device, and tells who can register it.
 func (p *poll) refused(err error) bool {
 	cfg := &p.c.cfg
-	if cfg.Relay != "" || cfg.Refused == nil || ReasonOf(err) != ReasonRefused {
+	agents := p.c.known()
+	if cfg.Relay != "" || cfg.Refused == nil || len(agents) == 0 || !unknown(err) {
 		return false
 	}
-	if !errors.Is(err, edition.ErrUnauthorized) && !errors.Is(err, edition.ErrNotFound) && !errors.Is(err, edition.ErrGone) {
-		return false
-	}
-	var all []edition.UAID
-	for _, a := range p.c.known() {
+	all := make([]edition.UAID, 0, len(agents))
+	for _, a := range agents {
 		all = append(all, a.UAID)
-	}
-	if len(all) == 0 {
-		return false
 	}
 	cfg.Refused(all)
 	return true
+}
+
+// unknown reports whether an error is upstream's word that it does not know or
+// believe a device.
+func unknown(err error) bool {
+	return ReasonOf(err) == ReasonRefused &&
+		(errors.Is(err, edition.ErrUnauthorized) || errors.Is(err, edition.ErrNotFound) || errors.Is(err, edition.ErrGone))
 }
 
 func (p *poll) hello(ctx context.Context, agents []wire.Agent) (accepted, refused []edition.UAID, err error) {

@@ -1,0 +1,282 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/wire"
+)
+
+// Run keeps the device connected, or asleep, until ctx ends, then returns nil.
+// It ends with an error when upstream refuses a registration for good: a wrong
+// secret, or a route that the operator does not allow.
+func (d *Device) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	d.mu.Lock()
+	for id := range d.apps {
+		d.announce[id] = true
+	}
+	d.mu.Unlock()
+	ring(d.work)
+	g.Go(func() error { return d.callApps(ctx) })
+	if d.cfg.UDP != "" {
+		g.Go(func() error { return d.slumber(ctx) })
+	} else {
+		g.Go(func() error { return d.client.Run(ctx) })
+		g.Go(func() error { return d.keepRegistered(ctx) })
+	}
+	return g.Wait()
+}
+
+// Enrol registers what is to be registered, over REST and without Run, and
+// returns when upstream has all. It comes back when upstream says so, until
+// ctx ends.
+func (d *Device) Enrol(ctx context.Context) error {
+	pauses := newRetry(d.client.cfg.RetryMax)
+	for {
+		err := d.client.Visit(ctx, func(ctx context.Context, _ func() error) error { return d.enrol(ctx, nil) })
+		if err == nil || permanent(err) {
+			return err
+		}
+		if sleep(ctx, pauses.next(err, 0)); ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+// callApps is the goroutine on which apps are called.
+func (d *Device) callApps(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.work:
+			d.callEndpoints()
+			d.callVersions()
+		}
+	}
+}
+
+func (d *Device) callEndpoints() {
+	d.mu.Lock()
+	var calls []func()
+	for _, a := range d.state.Apps {
+		app := d.apps[a.AppID]
+		if a.Endpoint == "" || app == nil || !d.announce[a.AppID] {
+			continue
+		}
+		delete(d.announce, a.AppID)
+		if app.OnEndpoint != nil {
+			endpoint := a.Endpoint
+			calls = append(calls, func() { app.OnEndpoint(endpoint) })
+		}
+	}
+	d.mu.Unlock()
+	for _, f := range calls {
+		d.guard(f)
+	}
+}
+
+// callVersions calls the apps with what is new, then writes the state file,
+// then acks. What it could not write is not acked, and comes again.
+func (d *Device) callVersions() {
+	d.mu.Lock()
+	todo, dones := d.todo, d.dones
+	d.todo, d.dones = make(map[edition.Key]edition.Version), nil
+	d.mu.Unlock()
+	defer func() {
+		for _, done := range dones {
+			done()
+		}
+	}()
+	acks := make(edition.Update, 0, len(todo))
+	for _, k := range slices.SortedFunc(maps.Keys(todo), edition.Key.Compare) {
+		if d.callVersion(k.AppID, todo[k]) {
+			acks = append(acks, edition.Event{Key: k, Version: todo[k]})
+		}
+	}
+	if len(acks) == 0 {
+		return
+	}
+	d.mu.Lock()
+	var err error
+	if d.unsaved {
+		err = d.save()
+	}
+	d.mu.Unlock()
+	if err != nil {
+		d.cfg.Log.Error("cannot remember versions, not acknowledged", "uaid", d.who.UAID, "err", err)
+		return
+	}
+	if err := d.client.Ack(acks); err != nil {
+		d.cfg.Log.Debug("ack did not leave", "uaid", d.who.UAID, "err", err)
+	}
+}
+
+// callVersion calls one app unless it has seen the version, and reports
+// whether the version may be acked.
+func (d *Device) callVersion(id edition.AppID, v edition.Version) bool {
+	d.mu.Lock()
+	a, app := d.state.app(id), d.apps[id]
+	switch {
+	case a == nil:
+		d.strays[id] = true
+		d.mu.Unlock()
+		ring(d.sign)
+		return false
+	case a.Version != nil && v <= *a.Version:
+		d.mu.Unlock()
+		return true
+	case app == nil:
+		// Known from an earlier run and not registered in this one: it is
+		// called when it comes.
+		k := edition.Key{UAID: d.who.UAID, AppID: id}
+		d.todo[k] = max(v, d.todo[k])
+		d.mu.Unlock()
+		return false
+	}
+	d.mu.Unlock()
+	if app.OnVersion != nil {
+		d.guard(func() { app.OnVersion(v) })
+	}
+	d.mu.Lock()
+	a.Version, d.unsaved = &v, true
+	d.mu.Unlock()
+	return true
+}
+
+func (d *Device) guard(f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			d.cfg.Log.Error("an app panicked", "uaid", d.who.UAID, "panic", r, "stack", string(debug.Stack()))
+		}
+	}()
+	f()
+}
+
+// keepRegistered registers what is due whenever there is a connection.
+func (d *Device) keepRegistered(ctx context.Context) error {
+	pauses := newRetry(d.client.cfg.RetryMax)
+	var again <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.sign:
+		case <-again:
+		}
+		again = nil
+		if !d.client.State().Connected {
+			continue // Connected rings
+		}
+		err := d.enrol(ctx, nil)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case permanent(err):
+			return err
+		case err != nil:
+			pause := pauses.next(err, 0)
+			d.cfg.Log.Info("cannot register now", "uaid", d.who.UAID, "err", err, "retry_in", pause.Round(time.Millisecond))
+			again = time.After(pause)
+		default:
+			pauses.exp.Reset()
+		}
+	}
+}
+
+// enrol registers what is due and withdraws what is to go. The kick route goes
+// along, or alone when upstream has another one.
+func (d *Device) enrol(ctx context.Context, kick json.RawMessage) error {
+	ctx, cancel := context.WithTimeout(ctx, 4*callTimeout)
+	defer cancel()
+	due, leaving := d.dues()
+	for _, id := range due {
+		endpoint, err := d.client.Register(ctx, d.who, id, kick)
+		if err != nil {
+			return fmt.Errorf("register: %w", err)
+		}
+		if err := d.registered(id, endpoint); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	stale := len(d.state.Apps) > 0 && len(due) == 0 && kick != nil && d.told != string(kick)
+	d.mu.Unlock()
+	if stale {
+		if err := d.client.Kick(ctx, &d.who, kick); err != nil {
+			return fmt.Errorf("kick route: %w", err)
+		}
+	}
+	d.mu.Lock()
+	d.told = string(kick)
+	d.mu.Unlock()
+	for _, id := range leaving {
+		// Upstream may have forgotten the device, and then says so.
+		if err := d.client.Unregister(ctx, wire.Agent{UAID: d.who.UAID, Secret: d.who.Secret}, id); err != nil && !permanent(err) {
+			return fmt.Errorf("unregister: %w", err)
+		}
+		if err := d.left(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dues returns the apps to register and those to unregister.
+func (d *Device) dues() (due, leaving []edition.AppID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, a := range d.state.Apps {
+		switch {
+		case a.Leaving:
+			leaving = append(leaving, a.AppID)
+		case d.due[a.AppID]:
+			due = append(due, a.AppID)
+		}
+	}
+	for id := range d.strays {
+		leaving = append(leaving, id)
+	}
+	return due, leaving
+}
+
+func (d *Device) registered(id edition.AppID, endpoint string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.due, id)
+	a := d.state.app(id)
+	if a == nil || a.Endpoint == endpoint {
+		return nil
+	}
+	old := a.Endpoint
+	a.Endpoint = endpoint
+	if err := d.save(); err != nil {
+		a.Endpoint = old
+		d.due[id] = true
+		return err
+	}
+	d.announce[id] = true
+	ring(d.work)
+	return nil
+}
+
+func (d *Device) left(id edition.AppID) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.strays, id)
+	n := len(d.state.Apps)
+	d.state.Apps = slices.DeleteFunc(d.state.Apps, func(a *appState) bool { return a.AppID == id && a.Leaving })
+	if len(d.state.Apps) == n {
+		return nil
+	}
+	return d.save()
+}

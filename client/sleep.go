@@ -1,0 +1,138 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/edition-push/edition"
+)
+
+// wakeGap is the least time between two looks at upstream.
+const wakeGap = time.Second
+
+// slumber is Run of a device that is not connected: it looks at upstream at the
+// start, when a datagram comes and every Safety.
+func (d *Device) slumber(ctx context.Context) error {
+	conn, err := (&net.ListenConfig{}).ListenPacket(ctx, "udp", d.cfg.UDP)
+	if err != nil {
+		return fmt.Errorf("%w: %w", edition.ErrListen, err)
+	}
+	wake := make(chan struct{}, 1)
+	heard := make(chan error, 1)
+	go func() { heard <- listen(conn, wake) }()
+	defer func() {
+		conn.Close()
+		<-heard
+	}()
+	defer d.client.rest.close()
+
+	pauses := newRetry(d.client.cfg.RetryMax)
+	for {
+		select {
+		case <-d.sign: // this look sees to it
+		default:
+		}
+		pause := spread(d.cfg.Safety)
+		err := d.look(ctx, conn.LocalAddr())
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case permanent(err):
+			return err
+		case err != nil:
+			pause = min(pause, pauses.next(err, 0))
+			d.cfg.Log.Info("cannot look at upstream", "uaid", d.who.UAID, "err", err, "retry_in", pause.Round(time.Millisecond))
+		default:
+			pauses.exp.Reset()
+		}
+		d.client.rest.close() // a sleeping device keeps no connection
+		if sleep(ctx, min(wakeGap, pause)); ctx.Err() != nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-heard:
+			heard <- err
+			return fmt.Errorf("%w: %w", edition.ErrListen, err)
+		case <-wake:
+		case <-d.sign:
+		case <-time.After(pause):
+		}
+	}
+}
+
+// listen rings for every datagram until conn is closed.
+func listen(conn net.PacketConn, wake chan struct{}) error {
+	var buf [1]byte // the rest of a datagram is dropped
+	for {
+		if _, _, err := conn.ReadFrom(buf[:]); err != nil {
+			return err
+		}
+		ring(wake)
+	}
+}
+
+// look registers what is due and takes what waits.
+func (d *Device) look(ctx context.Context, local net.Addr) error {
+	route, err := d.route(ctx, local)
+	if err != nil {
+		return err
+	}
+	return d.client.Visit(ctx, func(ctx context.Context, poll func() error) error {
+		if err := d.enrol(ctx, route); err != nil {
+			return err
+		}
+		d.mu.Lock()
+		none := len(d.state.Apps) == 0
+		d.mu.Unlock()
+		if none {
+			return nil
+		}
+		err := poll()
+		if !unknown(err) {
+			return err
+		}
+		d.refused([]edition.UAID{d.who.UAID})
+		if err := d.enrol(ctx, route); err != nil {
+			return err
+		}
+		return poll()
+	})
+}
+
+// route is the kick object that a sleeping device registers.
+func (d *Device) route(ctx context.Context, local net.Addr) (json.RawMessage, error) {
+	at, err := netip.ParseAddrPort(local.String())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", edition.ErrListen, err)
+	}
+	ip := at.Addr().Unmap()
+	if ip.IsUnspecified() {
+		if ip, err = d.client.localAddr(ctx); err != nil {
+			return nil, err
+		}
+	}
+	kick := map[string]any{"ip": ip.WithZone("").String(), "port": at.Port(), "proto": "udp"}
+	for k, v := range d.cfg.Route {
+		kick[k] = v
+	}
+	return json.Marshal(kick)
+}
+
+// localAddr returns the address that upstream sees, unless there is an address
+// translation or a proxy on the way. It sends nothing.
+func (c *Client) localAddr(ctx context.Context) (netip.Addr, error) {
+	port := map[string]string{"http": "80", "https": "443"}[c.base.Scheme]
+	conn, err := (&net.Dialer{}).DialContext(ctx, "udp", hostPort(c.base, port))
+	if err != nil {
+		return netip.Addr{}, fault(ReasonDial, "%w", err)
+	}
+	defer conn.Close()
+	at, err := netip.ParseAddrPort(conn.LocalAddr().String())
+	return at.Addr().Unmap(), err
+}
