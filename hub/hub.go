@@ -41,6 +41,12 @@ type Kicker interface {
 	Stop(party edition.Holder)
 }
 
+// finder is a Kicker that tells what a search of the store has found from what
+// is new, so that being found again does not start its retries over.
+type finder interface {
+	Found(party edition.Holder) bool
+}
+
 // Options of a Hub.
 type Options struct {
 	Store edition.Store
@@ -294,6 +300,10 @@ func (h *Hub) Run(ctx context.Context) error {
 }
 
 func (h *Hub) scanDue(ctx context.Context) error {
+	due := h.kick.Due
+	if f, ok := h.kick.(finder); ok {
+		due = f.Found
+	}
 	var after edition.Holder
 	buf := make([]edition.Holder, 0, scanChunk)
 	for ctx.Err() == nil {
@@ -302,7 +312,7 @@ func (h *Hub) scanDue(ctx context.Context) error {
 			return err
 		}
 		for _, party := range found {
-			for !h.Connected(party) && !h.kick.Due(party) && ctx.Err() == nil {
+			for !h.Connected(party) && !due(party) && ctx.Err() == nil {
 				sleep(ctx, scanPause)
 			}
 		}
