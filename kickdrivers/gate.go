@@ -1,0 +1,101 @@
+package kickdrivers
+
+import (
+	"math"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// breakMax bounds how long a breaker stays open.
+const breakMax = 5 * time.Minute
+
+// gate is one entry at work: its driver, its rate, its breaker, and the
+// parties that wait for one of these.
+type gate struct {
+	// Fixed after construction.
+	name   string
+	index  uint8 // in Dispatcher.gates
+	policy Policy
+	driver Driver
+	counts [outcomes]prometheus.Counter
+	took   prometheus.Observer // seconds from kick to connect
+	open   prometheus.Gauge
+
+	// Guarded by Dispatcher.mu.
+	queue    list
+	inFlight int     // batches
+	tokens   float64 // kicks that may go now
+	filled   int64   // when tokens was true
+	fails    int     // of the provider, in a row
+	broken   time.Duration
+	until    int64 // the breaker is open until then; 0: closed
+}
+
+// fill adds the tokens of the time that has passed.
+func (g *gate) fill(now int64) {
+	if g.policy.Rate == 0 {
+		g.tokens = math.Inf(1)
+		return
+	}
+	// A burst of less than a tick's worth would lower the rate.
+	burst := max(float64(g.policy.Burst), g.policy.Rate*2*tick.Seconds())
+	g.tokens = min(burst, g.tokens+float64(now-g.filled)/1e9*g.policy.Rate)
+	g.filled = now
+}
+
+// room is how many kicks may be handed to the driver now.
+func (g *gate) room(now int64) int {
+	switch {
+	case g.until > now, g.inFlight >= g.policy.Parallel:
+		return 0
+	case g.until != 0: // half open: one kick probes
+		return max(0, 1-g.inFlight)
+	}
+	g.fill(now)
+	return int(min(g.tokens, batchSize))
+}
+
+// next is when to look at the queue again; ok is false when nobody is in it,
+// or the end of a batch will tell.
+func (g *gate) next(now int64) (at int64, ok bool) {
+	switch {
+	case g.queue.n == 0, g.inFlight >= g.policy.Parallel, g.until != 0 && g.inFlight > 0:
+		return 0, false
+	case g.until > now:
+		return g.until, true
+	}
+	g.fill(now)
+	if g.tokens >= 1 {
+		return now, true
+	}
+	return now + max(int64(tick), int64((1-g.tokens)/g.policy.Rate*1e9)), true
+}
+
+// why is the outcome of having to wait here.
+func (g *gate) why() Outcome {
+	if g.until != 0 {
+		return BreakerOpen
+	}
+	return RateLimited
+}
+
+// passed and failed tell the breaker about one attempt each. Both report
+// whether the breaker has moved.
+func (g *gate) passed() bool {
+	g.fails = 0
+	was := g.until != 0
+	g.until, g.broken = 0, 0
+	return was
+}
+
+func (g *gate) failed(now int64) bool {
+	g.fails++
+	probe := g.until != 0 && now >= g.until
+	if g.policy.BreakAfter == 0 || !probe && (g.until != 0 || g.fails < g.policy.BreakAfter) {
+		return false
+	}
+	g.broken = min(max(g.policy.BreakFor, 2*g.broken), breakMax)
+	g.until = now + int64(g.broken)
+	return true
+}

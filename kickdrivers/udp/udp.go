@@ -1,0 +1,217 @@
+// Package udp is the kick driver that sends one small datagram, or opens one
+// TCP connection, to the address and port that a device has named.
+//
+// It promises to send only into the networks that the operator has listed, to
+// single hosts, to no target more often than its budget allows, and nothing
+// but the operator's payload, which is never larger than the request that
+// caused it. It does not read answers and does not know whether a datagram
+// arrived. README.md has the configuration.
+package udp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/edition-push/edition"
+)
+
+// Driver sends datagrams and opens TCP connections. Make one with New.
+type Driver struct {
+	// Fixed after construction.
+	guard   guard
+	payload payload
+	budget  *budget
+	conns   [2]*conn // IPv4, IPv6; nil when that family is not used
+	bind    [2]netip.Addr
+	timeout time.Duration
+	tcp     chan struct{} // a place for each TCP kick under way
+	flights sync.Pool     // of *flight
+}
+
+// New opens the sockets that a configuration needs. Its faults are
+// edition.ErrConfig, a local address that cannot be used edition.ErrListen.
+func New(c Config, log *slog.Logger) (*Driver, error) {
+	g, p, bind, faults := c.compile()
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("%w: %w", edition.ErrConfig, errors.Join(faults...))
+	}
+	d := &Driver{
+		guard: g, payload: p, bind: bind, timeout: c.TCPTimeout,
+		budget: newBudget(c.TargetRate, c.TargetBurst, c.TargetCounters),
+		tcp:    make(chan struct{}, c.TCPParallel),
+	}
+	d.flights.New = func() any { return new(flight) }
+	for family, name := range [...]string{"udp4", "udp6"} {
+		if !g.uses(family) {
+			continue
+		}
+		var err error
+		if d.conns[family], err = listen(name, bind[family]); err == nil {
+			continue
+		}
+		if bind[family].IsValid() || family == 0 {
+			d.Close() //nolint:errcheck // the first error is the one to tell
+			return nil, fmt.Errorf("%w: %w", edition.ErrListen, err)
+		}
+		log.Warn("no IPv6 here: its targets cannot be kicked", "err", err)
+	}
+	return d, nil
+}
+
+// uses reports whether any target may be of the family, 0 for IPv4.
+func (g *guard) uses(family int) bool {
+	for _, n := range g.networks {
+		for _, s := range n.subnets {
+			if familyOf(s.Addr()) == family {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func familyOf(ip netip.Addr) int {
+	if ip.Is4() {
+		return 0
+	}
+	return 1
+}
+
+// Check accepts {"ip":"10.1.2.3","port":4000}, with "proto":"tcp" for a
+// connection instead of a datagram, and the name of a network as "netid" or
+// as "mcc" and "mnc". The target must lie in that network, or in any if none
+// is named.
+func (d *Driver) Check(raw json.RawMessage, from netip.Addr, size int) (json.RawMessage, error) {
+	t, err := parseAsked(raw, from)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.guard.check(&t); err != nil {
+		return nil, err
+	}
+	if n := len(d.payload.appendTo(nil, netip.AddrPortFrom(t.ip, t.port))); n > size {
+		return nil, fmt.Errorf("%w: a kick of %d bytes would be larger than the request of %d", edition.ErrForbidden, n, size)
+	}
+	return t.stored()
+}
+
+// job is one kick under way.
+type job struct {
+	n   int // index of its target
+	to  netip.AddrPort
+	tcp bool
+}
+
+// Kick sends one kick to each target. Datagrams go first, in one go.
+func (d *Driver) Kick(ctx context.Context, targets []json.RawMessage, errs []error) {
+	f := d.flights.Get().(*flight)
+	f.jobs = f.jobs[:0]
+	for n, raw := range targets {
+		t, err := parseStored(raw)
+		if err != nil {
+			errs[n] = fmt.Errorf("%w: the stored target cannot be read: %w", edition.ErrGone, err)
+			continue
+		}
+		if errs[n] = d.guard.check(&t); errs[n] == nil {
+			f.jobs = append(f.jobs, job{n: n, to: netip.AddrPortFrom(t.ip, t.port), tcp: t.tcp})
+		}
+	}
+	d.budget.takeAll(f.jobs, func(n int, wait time.Duration) {
+		errs[f.jobs[n].n] = edition.RetryAfter(fmt.Errorf("%w kicks for one target", edition.ErrTooMany), wait)
+	})
+	d.sendDatagrams(f, errs)
+	d.dialAll(ctx, f.jobs, errs)
+	d.flights.Put(f)
+}
+
+// sendDatagrams sends what goes by UDP, a family after the other.
+func (d *Driver) sendDatagrams(f *flight, errs []error) {
+	for family, c := range d.conns {
+		f.reset(d.payload.max)
+		for _, j := range f.jobs {
+			if !j.tcp && errs[j.n] == nil && familyOf(j.to.Addr()) == family {
+				f.add(j.n, j.to, &d.payload)
+			}
+		}
+		switch {
+		case f.n == 0:
+		case c == nil:
+			for _, n := range f.index[:f.n] {
+				errs[n] = errors.New("no socket for this kind of address")
+			}
+		default:
+			f.send(c, errs)
+		}
+	}
+}
+
+// dialAll makes the TCP kicks, as many at once as there are places.
+func (d *Driver) dialAll(ctx context.Context, jobs []job, errs []error) {
+	var wg sync.WaitGroup
+	for _, j := range jobs {
+		if !j.tcp || errs[j.n] != nil {
+			continue
+		}
+		select {
+		case d.tcp <- struct{}{}:
+		case <-ctx.Done():
+			errs[j.n] = context.Cause(ctx)
+			continue
+		}
+		wg.Go(func() {
+			errs[j.n] = d.dial(ctx, j.to)
+			<-d.tcp
+		})
+	}
+	wg.Wait()
+}
+
+// dial opens a connection, writes the payload and closes.
+func (d *Driver) dial(ctx context.Context, to netip.AddrPort) error {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	var dialer net.Dialer
+	if local := d.bind[familyOf(to.Addr())]; local.IsValid() {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(local, 0))
+	}
+	c, err := dialer.DialContext(ctx, "tcp", to.String())
+	if err != nil {
+		return classify(err)
+	}
+	defer c.Close()
+	deadline, _ := ctx.Deadline()
+	if err := c.SetWriteDeadline(deadline); err != nil {
+		return err
+	}
+	_, err = c.Write(d.payload.appendTo(nil, to))
+	return err
+}
+
+// classify tells what fails on this machine from what fails at a target.
+func classify(err error) error {
+	for _, local := range []error{syscall.ENOBUFS, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, net.ErrClosed} {
+		if errors.Is(err, local) {
+			return fmt.Errorf("%w: %w", edition.ErrUnavailable, err)
+		}
+	}
+	return err
+}
+
+// Close closes the sockets.
+func (d *Driver) Close() error {
+	var errs []error
+	for _, c := range d.conns {
+		if c != nil {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
