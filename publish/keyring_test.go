@@ -1,0 +1,192 @@
+package publish
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/chacha20poly1305"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/wire"
+)
+
+// ring makes a key ring of keys that are all of one byte; their ids are the
+// same number.
+func ring(tb testing.TB, keys ...byte) *Keyring {
+	tb.Helper()
+	var file strings.Builder
+	for _, k := range keys {
+		fmt.Fprintf(&file, "- {id: %d, key: %s}\n", k, base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{k}, KeySize)))
+	}
+	r, err := parseKeyring([]byte(file.String()))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return r
+}
+
+func newKey() edition.Key {
+	return edition.Key{UAID: edition.NewUAID(), AppID: edition.NewAppID()}
+}
+
+func TestSealAndOpen(t *testing.T) {
+	r := ring(t, 1)
+	for range 100 {
+		key := newKey()
+		token := r.Seal(key)
+		if len(token) > wire.MaxToken || strings.Trim(token, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			t.Fatalf("token %q", token)
+		}
+		if again := r.Seal(key); again != token {
+			t.Fatal("the same registration has the same token")
+		}
+		if got, err := r.Open(token); err != nil || got != key {
+			t.Fatalf("%v, %v", got, err)
+		}
+	}
+}
+
+// A token must open for ever: its form is a contract with every app server.
+func TestTokensStayAsTheyAre(t *testing.T) {
+	var key edition.Key
+	for i := range 16 {
+		key.UAID[i], key.AppID[i] = byte(i), byte(0xf0|i)
+	}
+	if got := ring(t, 7).Seal(key); got != goldenToken {
+		t.Errorf("token is now %s", got)
+	}
+}
+
+func TestTokensOfOneDeviceHaveNothingInCommon(t *testing.T) {
+	r := ring(t, 1)
+	a := newKey()
+	b := a
+	b.AppID[15] ^= 1
+	x, y := r.Seal(a), r.Seal(b)
+	same := 0
+	for i := 4; i < len(x); i++ { // behind format and key id
+		if x[i] == y[i] {
+			same++
+		}
+	}
+	if same > 16 { // of 96; 1.5 expected
+		t.Errorf("%d characters in common:\n%s\n%s", same, x, y)
+	}
+}
+
+func TestRotation(t *testing.T) {
+	before, after, without := ring(t, 1), ring(t, 2, 1), ring(t, 2)
+	key := newKey()
+	old := before.Seal(key)
+	fresh := after.Seal(key)
+	if old == fresh {
+		t.Error("the newest key seals")
+	}
+	for _, token := range []string{old, fresh} {
+		if got, err := after.Open(token); err != nil || got != key {
+			t.Errorf("both keys open: %v", err)
+		}
+	}
+	if _, err := before.Open(fresh); !errors.Is(err, edition.ErrNotFound) {
+		t.Errorf("a key that is not there: %v", err)
+	}
+	if _, err := without.Open(old); !errors.Is(err, edition.ErrNotFound) {
+		t.Errorf("a key that was removed: %v", err)
+	}
+}
+
+func TestForgedTokens(t *testing.T) {
+	r := ring(t, 2, 1)
+	token := r.Seal(newKey())
+	raw, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := map[string]string{
+		"empty": "", "short": token[:len(token)-1], "long": token + "A", "padded": token + "=", "half": token[:50],
+		"foreign": ring(t, 3).Seal(newKey()), "line end": token[:99] + "\n", "carriage return": "\r" + token[:99],
+		"other alphabet": "+/" + token[2:], "not ASCII": token[:98] + "é", "huge": strings.Repeat("A", 1<<20), "zero": strings.Repeat("A", 100),
+	}
+	for i := range len(raw) * 8 {
+		forged := bytes.Clone(raw)
+		forged[i/8] ^= 1 << (i % 8)
+		bad[fmt.Sprint("bit ", i)] = base64.RawURLEncoding.EncodeToString(forged)
+	}
+	for name, token := range bad {
+		key, err := r.Open(token)
+		if !errors.Is(err, edition.ErrNotFound) || err.Error() != errForged.Error() || key != (edition.Key{}) {
+			t.Errorf("%s: %v, %v: all refusals must look the same", name, key, err)
+		}
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	r := ring(f, 2, 1)
+	f.Add(goldenToken)
+	f.Add(r.Seal(newKey()))
+	f.Add(ring(f, 1).Seal(newKey()))
+	f.Fuzz(func(t *testing.T, token string) {
+		key, err := r.Open(token)
+		if err != nil {
+			if !errors.Is(err, edition.ErrNotFound) {
+				t.Fatalf("%q: %v", token, err)
+			}
+			return
+		}
+		if r.Seal(key) != token && ring(t, 1).Seal(key) != token {
+			t.Fatalf("%q opened to %v, which seals to something else", token, key)
+		}
+	})
+}
+
+func TestKeyringShowsNoKey(t *testing.T) {
+	r := ring(t, 0x41)
+	for _, out := range []string{fmt.Sprintf("%v", r), fmt.Sprintf("%+v", r), fmt.Sprintf("%#v", r), fmt.Sprint(r)} {
+		if out != "<keyring of 1>" {
+			t.Errorf("prints as %q", out)
+		}
+	}
+}
+
+// The parts of a token by hand, with nothing of the code but its subkeys.
+func TestTokenLayout(t *testing.T) {
+	r := ring(t, 7)
+	key := newKey()
+	raw, err := base64.RawURLEncoding.DecodeString(r.Seal(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if hex.EncodeToString(raw[:3]) != "010007" || len(raw) != 3+chacha20poly1305.NonceSizeX+32+16 {
+		t.Errorf("%d bytes, begins with %x", len(raw), raw[:3])
+	}
+	if bytes.Contains(raw, key.UAID[:4]) || bytes.Contains(raw, key.AppID[:4]) {
+		t.Error("an id shows")
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	r := ring(b, 1)
+	token := r.Seal(newKey())
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.Open(token); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkSeal(b *testing.B) {
+	r := ring(b, 1)
+	key := newKey()
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Seal(key)
+	}
+}
+
+const goldenToken = "AQAHFd9lSxMmD0_Y_k6fwFpBuUzVl9uvMiAsEvx3RmOh5zoQq9EfZb6QDi-FtpZmnsxuWRwXx3kK5aR_2puVjRzrTr9WjO6Q06U6"
