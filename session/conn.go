@@ -1,0 +1,196 @@
+package session
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/wire"
+)
+
+// conn is one WebSocket connection. Its one standing goroutine reads (serve);
+// there is none that writes: whoever has something to say takes the write lock,
+// and updates are sent by a flush that lives only while there is something to
+// send. Everything that a connection is between two messages stands here and
+// nothing on a stack, so that an idle one can later be parked without a
+// goroutine: end serve instead of blocking in NextReader, and start it again
+// when the socket is readable.
+type conn struct {
+	// Fixed after construction.
+	s       *Server
+	ws      *websocket.Conn // read from; frames are written by send
+	net     net.Conn
+	raw     syscall.RawConn // nil when it cannot be written to without blocking (TLS)
+	peer    *peer           // nil: a device
+	workers chan struct{}   // of a relay: bounds its messages being worked on
+
+	// Owned by the goroutine in serve.
+	rate   bucket
+	faults uint8
+
+	// read and pinged are coarse times: the last frame that came, and when
+	// the peer was last pinged.
+	read, pinged atomic.Int64
+
+	wmu     sync.Mutex
+	sentEnd bool // Guarded by wmu. A close frame was written: nothing may follow.
+
+	mu       sync.Mutex // guards what follows
+	board    board
+	owner    edition.Owner // of a relay that said hello
+	greeted  bool          // a hello or a register has come
+	flushing bool          // a flush is running, or will be by who set it
+	stalled  bool          // the store failed under a flush; the wheel tries again
+	closing  bool          // its end is decided: nothing is taken or sent any more
+	deadline time.Duration // until when it must be greeted; when a closing one is cut off
+
+	slot, at int32 // Guarded by the wheel.
+}
+
+func newConn(s *Server, ws *websocket.Conn, p *peer) *conn {
+	c := &conn{s: s, ws: ws, net: ws.NetConn(), peer: p}
+	if sc, ok := c.net.(syscall.Conn); ok && canTryWrite {
+		c.raw, _ = sc.SyscallConn() // nil is fine
+	}
+	c.rate = bucket{tokens: float32(s.limits.Burst), last: s.clock()}
+	c.board = newBoard(p != nil)
+	if p != nil {
+		c.workers = make(chan struct{}, relayWorkers)
+	}
+	c.read.Store(s.now.Load())
+	c.deadline = s.clock() + s.limits.Hello
+	ws.SetPingHandler(c.onPing)
+	ws.SetPongHandler(c.onPong)
+	ws.SetCloseHandler(c.onClose)
+	return c
+}
+
+// window bounds the UPDATEs in flight: a device's by its UAIDs, a relay's by
+// the limit.
+func (c *conn) window() int {
+	if c.peer == nil {
+		return 0
+	}
+	return c.s.limits.Window
+}
+
+func (c *conn) caller() caller {
+	c.mu.Lock()
+	owner := c.owner
+	c.mu.Unlock()
+	return caller{peer: c.peer, owner: owner, from: remote(c.net.RemoteAddr())}
+}
+
+// Ring implements [hub.Bell].
+func (c *conn) Ring(uaid edition.UAID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closing && c.board.ring(uaid) {
+		c.wake()
+	}
+}
+
+// wake starts a flush if there is something to send and none is running. The
+// caller holds mu.
+func (c *conn) wake() {
+	if !c.flushing && !c.closing && c.board.ready(c.window()) {
+		c.flushing = true
+		c.s.conns.Add(1)
+		go c.flushAlone()
+	}
+}
+
+// Lost implements [hub.Bell]: a newer connection holds the party.
+func (c *conn) Lost(party edition.Holder) {
+	if party.Owner != edition.Direct || c.drop(party.UAID) {
+		c.end(wire.CloseReplaced, "a newer connection has taken over", reasonReplaced)
+	}
+}
+
+// drop reports whether a UAID was held here and was the last.
+func (c *conn) drop(uaid edition.UAID) (last bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	had := c.board.holds(uaid)
+	c.board.drop(uaid)
+	return had && c.board.count() == 0
+}
+
+// hold makes this connection the holder of UAIDs. They are looked up when the
+// caller, who has paused the flush, resumes it: attach first, then look.
+func (c *conn) hold(uaids []edition.UAID) {
+	if !c.admit(uaids) {
+		return
+	}
+	for _, uaid := range uaids {
+		c.s.hub.Attach(edition.Holder{UAID: uaid}, c)
+	}
+	if !c.ringAll(uaids) { // ended meanwhile
+		c.detach(uaids)
+	}
+}
+
+func (c *conn) admit(uaids []edition.UAID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return false
+	}
+	for _, uaid := range uaids {
+		c.board.hold(uaid)
+	}
+	return true
+}
+
+// ringAll has UAIDs looked up; one that was lost meanwhile is not. It is false
+// when the connection is ending.
+func (c *conn) ringAll(uaids []edition.UAID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return false
+	}
+	for _, uaid := range uaids {
+		c.board.ring(uaid)
+	}
+	return true
+}
+
+// pause keeps UPDATEs back until resume, so that they follow an answer. It is
+// false when a flush is running: then they follow nothing.
+func (c *conn) pause() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	mine := !c.flushing
+	c.flushing = true
+	return mine
+}
+
+// resume ends a pause, if there was one, and sends what there is.
+func (c *conn) resume(paused bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if paused {
+		c.flushing = false
+	}
+	c.wake()
+}
+
+func (c *conn) detach(uaids []edition.UAID) {
+	for _, uaid := range uaids {
+		c.s.hub.Detach(edition.Holder{UAID: uaid}, c)
+	}
+}
+
+func (c *conn) gauge() prometheus.Gauge {
+	if c.peer != nil {
+		return c.s.m.relays
+	}
+	return c.s.m.devices
+}

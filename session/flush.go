@@ -1,0 +1,199 @@
+package session
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/wire"
+)
+
+// lookups is how many UAIDs of a connection are looked up for one UPDATE.
+const lookups = 512
+
+// scratch is what a flush works in.
+type scratch struct {
+	owner  edition.Owner
+	uaids  []edition.UAID
+	events edition.Update
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// flushAlone is flush in a goroutine of its own.
+func (c *conn) flushAlone() {
+	defer c.s.conns.Done()
+	defer func() {
+		if fault := recover(); fault != nil {
+			c.s.panicked(fault, "session.conn.flush")
+			c.end(websocket.CloseInternalServerErr, "a fault of the server", reasonPanic)
+		}
+	}()
+	c.flush()
+}
+
+// flush sends what is pending until there is nothing left that may fly. Who
+// calls it has set flushing, so that there is one flush at a time.
+func (c *conn) flush() {
+	sc := scratches.Get().(*scratch)
+	for c.flushOne(sc) {
+	}
+	if cap(sc.events) > 2*wire.MaxUpdate {
+		sc.events = nil
+	}
+	scratches.Put(sc)
+}
+
+// flushOne sends one UPDATE: claim UAIDs, read the store, mark what is sent,
+// write. From the claim on, a ring means that the UAID is looked at again. It
+// is false when there is nothing to do.
+func (c *conn) flushOne(sc *scratch) bool {
+	f, walk := c.claim(sc)
+	if f == nil {
+		return false
+	}
+	var err error
+	var rest *edition.UAID
+	if len(sc.uaids) > 0 || !walk.on {
+		rest, err = c.look(sc)
+	} else {
+		err = c.walk(sc, f, walk)
+	}
+	if err == nil && len(sc.events) > 0 {
+		err = c.s.store.Sent(sc.owner, sc.events)
+	}
+	if err != nil {
+		c.stall(f, sc, walk, err)
+		return false
+	}
+	id, events := c.launch(f, sc, rest)
+	if len(events) == 0 {
+		return true
+	}
+	out := newFrame()
+	defer out.free()
+	out.b = wire.AppendUpdate(out.b, id, events)
+	if err := c.send(websocket.TextMessage, out); err != nil {
+		c.end(0, "", reasonWrite)
+		return true
+	}
+	c.s.m.updates.Inc()
+	c.s.m.events.Add(float64(len(events)))
+	return true
+}
+
+// claim opens a flight with dirty UAIDs in it, or none when a relay's walk is
+// to go on. It ends the flush, and returns nil, when nothing may fly.
+func (c *conn) claim(sc *scratch) (*flight, scan) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing || !c.board.ready(c.window()) {
+		c.flushing = false
+		return nil, scan{}
+	}
+	f := c.board.begin()
+	sc.owner = c.owner
+	sc.uaids = c.board.take(sc.uaids[:0], f, lookups)
+	return f, c.board.scan
+}
+
+// launch lets go what was read.
+func (c *conn) launch(f *flight, sc *scratch, rest *edition.UAID) (uint64, edition.Update) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	events := c.board.launch(f, sc.uaids, sc.events, rest)
+	if len(events) > 0 {
+		f.due = c.s.clock() + c.s.limits.backoff(c.board.tries(f))
+	}
+	return f.id, events
+}
+
+// look reads what is pending for the claimed UAIDs, as much as fits into one
+// UPDATE. rest is the first UAID of which not all does.
+func (c *conn) look(sc *scratch) (rest *edition.UAID, err error) {
+	slices.SortFunc(sc.uaids, edition.UAID.Compare)
+	sc.events = sc.events[:0]
+	for i := range sc.uaids {
+		if sc.events, err = c.s.store.Pending(sc.events, sc.owner, sc.uaids[i]); err != nil {
+			return nil, err
+		}
+		if len(sc.events) >= wire.MaxUpdate {
+			if i+1 < len(sc.uaids) {
+				rest = &sc.uaids[i+1]
+			}
+			break
+		}
+	}
+	if n := fit(sc.events); n < len(sc.events) {
+		rest = &sc.events[n].UAID
+		sc.events = sc.events[:n]
+	}
+	return rest, nil
+}
+
+// walk reads the next part of everything that waits for a relay.
+func (c *conn) walk(sc *scratch, f *flight, at scan) error {
+	found, next, more, err := c.s.store.Scan(sc.events[:0], sc.owner, at.after, wire.MaxUpdate)
+	if err != nil {
+		return err
+	}
+	if n := fit(found); n < len(found) {
+		found, next, more = found[:n], found[n-1].Key, true
+	}
+	c.mu.Lock()
+	sc.events = c.board.claim(f, found)
+	c.board.walked(next, more)
+	c.mu.Unlock()
+	return nil
+}
+
+// stall gives back what was claimed after the store failed. The wheel tries
+// again.
+func (c *conn) stall(f *flight, sc *scratch, walk scan, err error) {
+	c.s.log.Warn("cannot read what is pending", "err", err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, uaid := range sc.uaids {
+		if e := c.board.entry(uaid); e != nil {
+			e.marks |= again
+		}
+	}
+	c.board.launch(f, sc.uaids, nil, nil)
+	if c.peer != nil {
+		for uaid, e := range c.board.many {
+			if e.flight == f {
+				c.board.release(uaid, e)
+			}
+		}
+		if walk.on {
+			c.board.rescan()
+		}
+	}
+	c.stalled, c.flushing = true, false
+}
+
+// fit returns how many of the events, which stand in order, fit into one
+// UPDATE of wire.MaxUpdate events and wire.MaxMessage bytes.
+func fit(u edition.Update) int {
+	if len(u) <= 600 { // 42+60 bytes each at most
+		return len(u)
+	}
+	const (
+		head  = 64 // {"type":"update","id":…,"updates":{}}
+		agent = 42 // "<36>":{},
+		event = 60 // "<36>":<19>,
+	)
+	size := head
+	for i, e := range u {
+		if i == 0 || e.UAID != u[i-1].UAID {
+			size += agent
+		}
+		size += event
+		if size > wire.MaxMessage || i == wire.MaxUpdate {
+			return i
+		}
+	}
+	return len(u)
+}

@@ -1,0 +1,209 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/wire"
+)
+
+// admitted is what a list of claims came to.
+type admitted struct {
+	uaids   []edition.UAID // proven, and bound to the caller
+	refused []edition.UAID
+}
+
+// admit proves the claims of a hello or a poll, and binds the devices to the
+// caller. Devices that are unknown here are claimed from who is above. proven
+// says whose proof was shown before. A claim that fails is refused; an error
+// means that nothing can be said.
+func (s *Server) admit(ctx context.Context, by caller, claims []wire.Agent, proven func(edition.UAID) bool) (admitted, error) {
+	var (
+		a       = admitted{uaids: make([]edition.UAID, 0, len(claims)), refused: []edition.UAID{}}
+		known   []edition.Agent
+		unknown []edition.Credential
+		seen    = make(map[edition.UAID]bool, len(claims))
+	)
+	for i := range claims {
+		uaid := claims[i].UAID
+		shown, err := by.shown(claims[i].Secret, claims[i].Proof)
+		if err != nil {
+			return a, err
+		}
+		if seen[uaid] {
+			continue
+		}
+		seen[uaid] = true
+		agent, err := s.prove(by, uaid, shown, proven(uaid))
+		switch {
+		case err == nil:
+			known = append(known, agent)
+		case errors.Is(err, edition.ErrNotFound):
+			unknown = append(unknown, edition.Credential{UAID: uaid, Proof: *shown})
+		case errors.Is(err, edition.ErrUnauthorized):
+			s.m.refuse(reasonSecret)
+			a.refused = append(a.refused, uaid)
+		default:
+			return a, err
+		}
+	}
+	if err := s.bind(ctx, by, known, &a); err != nil {
+		return a, err
+	}
+	return a, s.claim(ctx, by, unknown, &a)
+}
+
+// bind moves known devices to the caller, where they are not there yet. A relay
+// says who has shown up behind it, and then everything is to be sent again.
+func (s *Server) bind(ctx context.Context, by caller, known []edition.Agent, a *admitted) error {
+	refused := make([]bool, len(known))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(relayWorkers)
+	for i := range known {
+		if known[i].Owner == by.owner && !by.relay() {
+			continue
+		}
+		known[i].Owner = by.owner
+		g.Go(func() error {
+			err := s.store.Bind(ctx, known[i])
+			if errors.Is(err, edition.ErrNotFound) || errors.Is(err, edition.ErrUnauthorized) {
+				refused[i] = true // it has changed since
+				return nil
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	present := known[:0]
+	for i, agent := range known {
+		if refused[i] {
+			a.refused = append(a.refused, agent.UAID)
+			continue
+		}
+		present = append(present, agent)
+		a.uaids = append(a.uaids, agent.UAID)
+		if by.relay() {
+			s.evict(agent.UAID)
+		}
+	}
+	if len(present) > 0 {
+		s.registrar.Present(present)
+	}
+	return nil
+}
+
+// claim asks who is above for devices that are unknown here. When it cannot be
+// asked, who is known is served nevertheless.
+func (s *Server) claim(ctx context.Context, by caller, unknown []edition.Credential, a *admitted) error {
+	if len(unknown) == 0 {
+		return nil
+	}
+	proven, err := s.registrar.Claim(ctx, unknown, by.owner)
+	if err != nil {
+		if len(a.uaids) == 0 {
+			return err
+		}
+		s.log.Debug("cannot claim devices", "err", err)
+	}
+	ours := make(map[edition.UAID]bool, len(proven))
+	for _, uaid := range proven {
+		ours[uaid] = true
+	}
+	for _, who := range unknown {
+		if ours[who.UAID] {
+			a.uaids = append(a.uaids, who.UAID)
+		} else {
+			s.m.refuse(reasonUnknown)
+			a.refused = append(a.refused, who.UAID)
+		}
+	}
+	return nil
+}
+
+// room is ErrTooLarge when a device asks for more UAIDs than one may hold.
+func (s *Server) room(n int) error {
+	if n <= s.limits.Agents {
+		return nil
+	}
+	s.m.refuse(reasonAgents)
+	return fmt.Errorf("%w: more than %d UAIDs on one connection", edition.ErrTooLarge, s.limits.Agents)
+}
+
+// nobody takes a device over from the connection it has here, when it has
+// shown up behind a relay.
+type nobody struct{ _ byte } // has a size, so that its address is its own
+
+func (*nobody) Ring(edition.UAID)   {}
+func (*nobody) Lost(edition.Holder) {}
+
+func (s *Server) evict(uaid edition.UAID) {
+	party := edition.Holder{UAID: uaid}
+	if s.hub.Connected(party) {
+		b := new(nobody)
+		s.hub.Attach(party, b)
+		s.hub.Detach(party, b)
+	}
+}
+
+// onHello takes a device's claims, or a relay's name and who has shown up
+// behind it.
+func (c *conn) onHello(m *wire.Message) {
+	c.greet()
+	switch {
+	case c.peer != nil || m.Relay != "":
+		c.onRelayHello(m)
+	default:
+		c.onAgents(m.Agents)
+	}
+}
+
+func (c *conn) greet() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.greeted = true
+}
+
+func (c *conn) onAgents(claims []wire.Agent) {
+	held, fresh := c.tally(claims)
+	if err := c.s.room(held + fresh); err != nil {
+		c.refuse(err, wire.TypeHello)
+		return
+	}
+	c.work(func(ctx context.Context) {
+		a, err := c.s.admit(ctx, c.caller(), claims, c.holds)
+		if err != nil {
+			c.refuse(err, wire.TypeHello)
+			return
+		}
+		paused := c.pause()
+		defer c.resume(paused)
+		c.hold(a.uaids)
+		c.reply(&wire.Message{Type: wire.TypeHello, Status: 200, UAIDs: a.uaids, Refused: a.refused})
+	})
+}
+
+// tally counts the UAIDs held, and those that claims would add.
+func (c *conn) tally(claims []wire.Agent) (held, fresh int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range claims {
+		if !c.board.holds(claims[i].UAID) {
+			fresh++
+		}
+	}
+	return c.board.count(), fresh
+}
+
+// holds reports whether this device connection holds uaid, whose proof was
+// shown then.
+func (c *conn) holds(uaid edition.UAID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.board.holds(uaid)
+}

@@ -1,0 +1,280 @@
+package session
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/hub"
+	"github.com/edition-push/edition/wire"
+)
+
+// poll is one POST /v1/update. While it waits it is attached to the hub like a
+// connection, and lost to a newer one. It keeps nothing in flight: what is
+// pending is handed out by each poll until it is acknowledged.
+type poll struct {
+	s     *Server
+	by    caller
+	uaids []edition.UAID // of a device's poll: whose updates
+	hub   *hub.Hub
+
+	bell chan struct{} // doorbell
+
+	mu    sync.Mutex
+	lost  int            // Guarded by mu. Parties that a newer connection took.
+	rung  []edition.UAID // Guarded by mu. Of a relay's poll: where to look.
+	again bool           // Guarded by mu. More were rung than are remembered.
+}
+
+// maxRung bounds what a relay's poll remembers; beyond, everything is scanned.
+const maxRung = 1000
+
+// Ring implements [hub.Bell].
+func (p *poll) Ring(uaid edition.UAID) {
+	p.mu.Lock()
+	if p.by.relay() {
+		if len(p.rung) < maxRung {
+			p.rung = append(p.rung, uaid)
+		} else {
+			p.again = true
+		}
+	}
+	p.mu.Unlock()
+	p.wake()
+}
+
+// Lost implements [hub.Bell].
+func (p *poll) Lost(edition.Holder) {
+	p.mu.Lock()
+	p.lost++
+	p.mu.Unlock()
+	p.wake()
+}
+
+func (p *poll) wake() {
+	select {
+	case p.bell <- struct{}{}:
+	default:
+	}
+}
+
+// restUpdate answers a poll.
+func (s *Server) restUpdate(q *request) (int, any, error) {
+	var m wire.UpdateRequest
+	if err := q.decode(&m); err != nil {
+		return 0, nil, err
+	}
+	wait, err := waitTime(m.Wait)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := s.named(q, m.Relay, m.Store); err != nil {
+		return 0, nil, err
+	}
+	if q.by.relay() {
+		_, err = q.by.peer.grant(m.Custody)
+	} else {
+		err = s.room(len(m.Agents))
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	a, err := s.admit(q.ctx, q.by, m.Agents, func(edition.UAID) bool { return false })
+	if err != nil {
+		return 0, nil, err
+	}
+	if !q.by.relay() && len(a.uaids) == 0 {
+		if len(m.Agents) == 0 {
+			return 0, nil, fmt.Errorf("%w: a poll names agents", edition.ErrMalformed)
+		}
+		return 0, nil, errProof
+	}
+	if err := s.pollAck(q.by, edition.Update(m.Ack), a.uaids); err != nil {
+		return 0, nil, err
+	}
+	p := &poll{s: s, by: q.by, uaids: a.uaids, hub: s.hub, bell: make(chan struct{}, 1)}
+	u, err := p.run(q, wait)
+	if err != nil {
+		return 0, nil, err
+	}
+	if len(u) == 0 && len(a.refused) == 0 {
+		return http.StatusNoContent, nil, nil
+	}
+	return http.StatusOK, wire.UpdateResponse{Updates: wire.Updates(u), Refused: a.refused}, nil
+}
+
+func (s *Server) pollAck(by caller, u edition.Update, uaids []edition.UAID) error {
+	if len(u) == 0 {
+		return nil
+	}
+	if !by.relay() {
+		own := make(map[edition.UAID]bool, len(uaids))
+		for _, uaid := range uaids {
+			own[uaid] = true
+		}
+		u = s.own(u, own)
+	}
+	return s.hub.Ack(by.owner, u, edition.AckDelivered)
+}
+
+func waitTime(s string) (time.Duration, error) {
+	if s == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf(`%w: wait %.20q is not a duration such as "30s"`, edition.ErrMalformed, s)
+	}
+	return min(d, wire.MaxWait), nil
+}
+
+// run returns what is pending, at once or when something comes within wait.
+// A poll that does not wait does not attach.
+func (p *poll) run(q *request, wait time.Duration) (edition.Update, error) {
+	if wait == 0 {
+		return p.first()
+	}
+	p.attach()
+	defer p.detach()
+	u, err := p.first()
+	if err != nil || len(u) > 0 {
+		return u, err
+	}
+	p.s.m.polls.Inc()
+	defer p.s.m.polls.Dec()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-p.bell:
+		case <-timer.C:
+			return nil, nil
+		case <-p.s.draining:
+			return nil, errDraining
+		case <-q.ctx.Done():
+			return nil, q.ctx.Err()
+		}
+		if p.replaced() {
+			return nil, errReplaced
+		}
+		if u, err := p.next(); err != nil || len(u) > 0 {
+			return u, err
+		}
+	}
+}
+
+var errReplaced = fmt.Errorf("%w: a newer connection or poll has taken over", edition.ErrConflict)
+
+func (p *poll) parties() []edition.Holder {
+	if p.by.relay() {
+		return []edition.Holder{{Owner: p.by.owner}}
+	}
+	out := make([]edition.Holder, len(p.uaids))
+	for i, uaid := range p.uaids {
+		out[i].UAID = uaid
+	}
+	return out
+}
+
+func (p *poll) attach() {
+	for _, party := range p.parties() {
+		p.hub.Attach(party, p)
+	}
+}
+
+func (p *poll) detach() {
+	for _, party := range p.parties() {
+		p.hub.Detach(party, p)
+	}
+}
+
+// replaced reports whether nothing is left to wait for.
+func (p *poll) replaced() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lost > 0 && (p.by.relay() || p.lost >= len(p.uaids))
+}
+
+// first looks at everything.
+func (p *poll) first() (edition.Update, error) {
+	if p.by.relay() {
+		return p.scan()
+	}
+	return p.sent(p.look(p.uaids))
+}
+
+// next looks where the bell was rung.
+func (p *poll) next() (edition.Update, error) {
+	if !p.by.relay() {
+		return p.first()
+	}
+	p.mu.Lock()
+	rung, again := p.rung, p.again
+	p.rung, p.again = nil, false
+	p.mu.Unlock()
+	if again {
+		return p.scan()
+	}
+	return p.sent(p.look(rung))
+}
+
+// look reads what is pending for UAIDs, as much as fits into one answer.
+func (p *poll) look(uaids []edition.UAID) (u edition.Update, err error) {
+	for _, uaid := range uaids {
+		if u, err = p.s.store.Pending(u, p.by.owner, uaid); err != nil {
+			return nil, err
+		}
+		if len(u) >= wire.MaxUpdate {
+			break
+		}
+	}
+	u = u.Normalize()
+	return u[:fit(u)], nil
+}
+
+// scan reads what waits for a relay, as much as fits into one answer, from
+// where its last poll ended, once around.
+func (p *poll) scan() (edition.Update, error) {
+	peer := p.by.peer
+	peer.mu.Lock()
+	start := peer.after
+	peer.mu.Unlock()
+	var u edition.Update
+	after, wrapped := start, start == edition.Key{}
+	for {
+		found, next, more, err := p.s.store.Scan(u, p.by.owner, after, wire.MaxUpdate)
+		if err != nil {
+			return nil, err
+		}
+		u, after = found, next
+		if len(u) > 0 || wrapped && (!more || start != edition.Key{} && after.Compare(start) > 0) {
+			break
+		}
+		if !more {
+			after, wrapped = edition.Key{}, true
+		}
+	}
+	n := fit(u)
+	if n > 0 {
+		after = u[n-1].Key
+	}
+	peer.mu.Lock()
+	peer.after = after
+	peer.mu.Unlock()
+	return p.sent(u[:n], nil)
+}
+
+// sent marks what is handed out.
+func (p *poll) sent(u edition.Update, err error) (edition.Update, error) {
+	if err != nil || len(u) == 0 {
+		return nil, err
+	}
+	if err := p.s.store.Sent(p.by.owner, u); err != nil {
+		return nil, err
+	}
+	p.s.m.updates.Inc()
+	p.s.m.events.Add(float64(len(u)))
+	return u, nil
+}

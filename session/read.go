@@ -1,0 +1,208 @@
+package session
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/wire"
+)
+
+func newUpgrader() websocket.Upgrader {
+	return websocket.Upgrader{
+		// Buffers of our own, so that those of net/http are freed; and small
+		// ones: a message larger than that is read in pieces. Frames are
+		// written by send, without a buffer here.
+		ReadBufferSize:  512,
+		WriteBufferPool: new(sync.Pool),
+		Subprotocols:    []string{wire.Subprotocol},
+		// A page of any origin may connect: what it can do is shown by
+		// secrets in messages, and no cookie or address gives it more.
+		CheckOrigin: func(*http.Request) bool { return true },
+		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+			wire.WriteProblem(w, wire.Problem{Status: status, Detail: reason.Error()}.Err())
+		},
+	}
+}
+
+// webSocket upgrades a request and leaves the connection to a goroutine of its
+// own, so that those of net/http and their buffers go.
+func (s *Server) webSocket(w http.ResponseWriter, r *http.Request) {
+	p, err := s.authenticate(r)
+	if err == nil && s.isDraining() {
+		s.m.refuse(reasonStopping)
+		err = errDraining
+	}
+	if err != nil {
+		wire.WriteProblem(w, err)
+		return
+	}
+	ws, err := s.upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return // answered by Error
+	}
+	c := newConn(s, ws, p)
+	if !s.wheel.add(c) { // Run has ended
+		c.net.Close()
+		return
+	}
+	c.gauge().Inc()
+	go c.serve()
+}
+
+// inbox is what one message is read into and decoded to.
+type inbox struct {
+	b []byte
+	m wire.Message
+}
+
+// maxPooled is the greatest buffer that is kept for the next message.
+const maxPooled = 64 << 10
+
+var inboxes = sync.Pool{New: func() any {
+	return &inbox{b: make([]byte, 0, 1024), m: wire.Message{Updates: make(wire.Updates, 0, 4)}}
+}}
+
+func (in *inbox) free() {
+	u := in.m.Updates
+	if cap(in.b) > maxPooled || cap(u) > 2*wire.MaxUpdate {
+		return
+	}
+	if u == nil {
+		u = wire.Updates{} // so that an ack of nothing differs from an ack that names nothing
+	}
+	in.b, in.m = in.b[:0], wire.Message{Updates: u[:0]}
+	inboxes.Put(in)
+}
+
+// serve reads and handles messages until the connection ends. A message whose
+// handling needs a deep stack makes it go on in a new goroutine, so that an idle
+// connection keeps a small one.
+func (c *conn) serve() {
+	moved := false
+	defer func() {
+		if fault := recover(); fault != nil {
+			c.s.panicked(fault, "session.conn.serve")
+			c.endNow(websocket.CloseInternalServerErr, "a fault of the server", reasonPanic)
+		}
+		if !moved {
+			c.gone()
+		}
+	}()
+	for {
+		kind, r, err := c.ws.NextReader()
+		if err != nil {
+			c.readFailed(err)
+			return
+		}
+		c.read.Store(c.s.now.Load())
+		if c.next(kind, r) {
+			moved = true
+			go c.serve()
+			return
+		}
+	}
+}
+
+// gone is the last act of a connection.
+func (c *conn) gone() {
+	c.endNow(0, "", reasonRead)
+	c.net.Close()
+	c.gauge().Dec()
+	c.s.wheel.remove(c)
+}
+
+// next reads one message and handles it. It reports whether that took a deep
+// stack.
+func (c *conn) next(kind int, r io.Reader) (deep bool) {
+	if c.isClosing() {
+		return false // NextReader skips it
+	}
+	if kind != websocket.TextMessage {
+		c.endNow(websocket.CloseUnsupportedData, "text messages only", reasonBinary)
+		return false
+	}
+	in := inboxes.Get().(*inbox)
+	defer in.free()
+	limit := c.s.limits.Message
+	if c.peer != nil {
+		limit = c.s.limits.RelayMessage
+	}
+	if err := in.read(r, limit); err != nil {
+		if errors.Is(err, edition.ErrTooLarge) {
+			c.s.m.refuse(reasonTooLarge)
+			c.refuse(err, "")
+			c.endNow(websocket.CloseMessageTooBig, err.Error(), reasonTooLarge)
+		}
+		return false // NextReader repeats the network's error
+	}
+	if !utf8.Valid(in.b) {
+		c.endNow(websocket.CloseInvalidFramePayloadData, "text that is not UTF-8", reasonUTF8)
+		return false
+	}
+	return c.handle(in)
+}
+
+// read fills the inbox with one message of at most limit bytes.
+func (in *inbox) read(r io.Reader, limit int) error {
+	for {
+		if len(in.b) == cap(in.b) {
+			in.b = append(in.b, 0)[:len(in.b)]
+		}
+		n, err := r.Read(in.b[len(in.b):min(cap(in.b), limit+1)])
+		in.b = in.b[:len(in.b)+n]
+		switch {
+		case len(in.b) > limit:
+			return errSize(limit)
+		case err == io.EOF: //nolint:errorlint // io.Reader returns it bare
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+func (c *conn) isClosing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing
+}
+
+func (c *conn) readFailed(err error) {
+	why := reasonRead
+	if _, ok := errors.AsType[*websocket.CloseError](err); ok {
+		why = reasonPeer
+	}
+	c.endNow(0, "", why)
+}
+
+// onPing answers a WebSocket ping.
+func (c *conn) onPing(data string) error {
+	c.read.Store(c.s.now.Load())
+	f := newFrame()
+	defer f.free()
+	f.b = append(f.b, data...)
+	if err := c.send(websocket.PongMessage, f); err != nil && !errors.Is(err, errEnded) {
+		return err
+	}
+	return nil
+}
+
+func (c *conn) onPong(string) error {
+	c.read.Store(c.s.now.Load())
+	return nil
+}
+
+// onClose answers a close frame.
+func (c *conn) onClose(code int, _ string) error {
+	if code == websocket.CloseNoStatusReceived {
+		code = websocket.CloseNormalClosure
+	}
+	c.endNow(code, "", reasonPeer)
+	return nil
+}

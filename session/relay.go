@@ -1,0 +1,84 @@
+package session
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/wire"
+)
+
+// onRelayHello takes a relay's name, at first, and who has shown up behind it,
+// then or later. What it costs does not depend on how many devices the relay
+// has.
+func (c *conn) onRelayHello(m *wire.Message) {
+	answer := &wire.Message{Type: wire.TypeHello, Status: 200, UAIDs: []edition.UAID{}, Refused: []edition.UAID{}}
+	if m.Relay != "" {
+		custody, err := c.enter(m)
+		if err != nil {
+			c.refuse(err, wire.TypeHello)
+			return
+		}
+		answer.Custody = custody
+	}
+	by := c.caller()
+	if by.owner == edition.Direct {
+		c.refuse(errNoName, wire.TypeHello)
+		return
+	}
+	if len(m.Agents) == 0 {
+		c.reply(answer)
+		c.resume(m.Relay != "")
+		return
+	}
+	claims := m.Agents
+	c.work(func(ctx context.Context) {
+		a, err := c.s.admit(ctx, by, claims, func(edition.UAID) bool { return false })
+		if err != nil {
+			c.refuse(err, wire.TypeHello)
+			c.resume(m.Relay != "")
+			return
+		}
+		answer.UAIDs, answer.Refused = a.uaids, a.refused
+		c.reply(answer)
+		c.ringAll(a.uaids)
+		c.resume(m.Relay != "")
+	})
+}
+
+var errNoName = fmt.Errorf("%w: a relay first says its name", edition.ErrConflict)
+
+// enter makes this connection the relay's, and starts the walk over what waits
+// for it, paused until resume.
+func (c *conn) enter(m *wire.Message) (custody string, err error) {
+	ctx, cancel := context.WithTimeout(c.s.base, patience)
+	defer cancel()
+	owner, err := c.s.name(ctx, c.peer, m.Relay, m.Store)
+	if err != nil {
+		return "", err
+	}
+	if custody, err = c.peer.grant(m.Custody); err != nil {
+		return "", err
+	}
+	if !c.own(owner) {
+		return custody, nil
+	}
+	party := edition.Holder{Owner: owner}
+	c.s.hub.Attach(party, c)
+	if c.isClosing() {
+		c.s.hub.Detach(party, c)
+	}
+	return custody, nil
+}
+
+// own notes the relay's number. It is false when the connection is ending.
+func (c *conn) own(owner edition.Owner) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return false
+	}
+	c.owner, c.flushing = owner, true
+	c.board.rescan()
+	return true
+}

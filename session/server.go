@@ -1,0 +1,131 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/hub"
+	"github.com/edition-push/edition/wire"
+)
+
+// Options of a Server.
+type Options struct {
+	Hub       *hub.Hub
+	Store     edition.Store
+	Registrar edition.Registrar
+	Relays    []Relay
+	// CheckKick turns what a device says about how to wake it into a route,
+	// or says why the operator does not allow it. from is the device's
+	// address, size that of its message in bytes. nil: nobody can be kicked.
+	CheckKick func(kick json.RawMessage, from netip.Addr, size int) (edition.Route, error)
+	Limits    Limits
+	Log       *slog.Logger
+	Metrics   prometheus.Registerer // nil: counted, not shown
+}
+
+// Server is the device door: an [http.Handler] for the device paths of package
+// wire. Make one with New; it does its timed work, and ends, with Run.
+type Server struct {
+	// Fixed after construction.
+	hub       *hub.Hub
+	store     edition.Store
+	registrar edition.Registrar
+	peers     []*peer
+	checkKick func(json.RawMessage, netip.Addr, int) (edition.Route, error)
+	limits    Limits
+	log       *slog.Logger
+	m         *metrics
+	upgrader  websocket.Upgrader
+	rates     *rates
+	started   time.Time
+
+	base     context.Context // ends with Run; for what outlives a message
+	stop     context.CancelFunc
+	wheel    wheel
+	now      atomic.Int64 // coarse time since started, kept by the wheel
+	draining chan struct{}
+	drain    sync.Once
+	conns    sync.WaitGroup // goroutines of connections
+}
+
+// New returns a server. Nothing happens until it is given requests.
+func New(o Options) *Server {
+	s := &Server{
+		hub: o.Hub, store: o.Store, registrar: o.Registrar, checkKick: o.CheckKick,
+		limits: o.Limits.withDefaults(), log: o.Log, m: newMetrics(o.Metrics),
+		started: time.Now(), draining: make(chan struct{}),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	for _, r := range o.Relays {
+		s.peers = append(s.peers, newPeer(r))
+	}
+	s.base, s.stop = context.WithCancel(context.Background())
+	s.rates = newRates(s.limits.RegisterRate, s.limits.RegisterBurst)
+	s.upgrader = newUpgrader()
+	return s
+}
+
+// ServeHTTP answers the device paths of package wire. What a path's method,
+// content type or body does wrong is answered as a problem document (RFC 9457).
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer s.rescue(w, r)
+	switch r.URL.Path {
+	case wire.PathWebSocket:
+		s.webSocket(w, r)
+	case wire.PathUpdate:
+		s.post(w, r, wire.TypeUpdate, s.restUpdate)
+	case wire.PathAck:
+		s.post(w, r, wire.TypeAck, s.restAck)
+	case wire.PathRegister:
+		s.post(w, r, wire.TypeRegister, s.restRegister)
+	case wire.PathUnregister:
+		s.post(w, r, wire.TypeUnregister, s.restUnregister)
+	case wire.PathKick:
+		s.post(w, r, wire.TypeKick, s.restKick)
+	default:
+		wire.WriteProblem(w, fmt.Errorf("%w: no such path", edition.ErrNotFound))
+	}
+}
+
+// rescue keeps a fault in one request from ending more than that request.
+func (s *Server) rescue(w http.ResponseWriter, r *http.Request) {
+	if fault := recover(); fault != nil {
+		if fault == http.ErrAbortHandler { //nolint:errorlint // a panic value, compared as net/http does
+			panic(fault)
+		}
+		s.panicked(fault, r.URL.Path)
+		wire.WriteProblem(w, fmt.Errorf("a fault of the server")) //nolint:err113 // shown as 500
+	}
+}
+
+func (s *Server) panicked(fault any, where string) {
+	s.m.panics.Inc()
+	s.log.Error("panic", "fault", fault, "where", where, "stack", string(debug.Stack()))
+}
+
+// clock returns the coarse time since the server was made. It moves with the
+// wheel's ticks.
+func (s *Server) clock() time.Duration { return time.Duration(s.now.Load()) }
+
+func (s *Server) isDraining() bool {
+	select {
+	case <-s.draining:
+		return true
+	default:
+		return false
+	}
+}

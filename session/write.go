@@ -1,0 +1,157 @@
+package session
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/edition-push/edition/wire"
+)
+
+// frame is a WebSocket frame in the making (RFC 6455 §5.2): room for its
+// header, then the payload.
+type frame struct{ b []byte }
+
+const frameHead = 10
+
+var frames = sync.Pool{New: func() any { return &frame{b: make([]byte, frameHead, 512)} }}
+
+func newFrame() *frame { return frames.Get().(*frame) }
+
+func (f *frame) free() {
+	if cap(f.b) <= maxPooled {
+		f.b = f.b[:frameHead]
+		frames.Put(f)
+	}
+}
+
+// finish writes the header in front of the payload and returns both. A
+// server's frames are not masked.
+func (f *frame) finish(op int) []byte {
+	n := len(f.b) - frameHead
+	var b []byte
+	switch {
+	case n <= 125:
+		b = f.b[frameHead-2:]
+		b[1] = byte(n)
+	case n < 1<<16:
+		b = f.b[frameHead-4:]
+		b[1] = 126
+		binary.BigEndian.PutUint16(b[2:], uint16(n))
+	default:
+		b = f.b
+		b[1] = 127
+		binary.BigEndian.PutUint64(b[2:], uint64(n))
+	}
+	b[0] = 0x80 | byte(op)
+	return b
+}
+
+// errEnded is a write after the close frame.
+var errEnded = errors.New("the connection is ending")
+
+// send writes one frame. It waits for the peer at most as long as the limit
+// says.
+func (c *conn) send(op int, f *frame) error {
+	b := f.finish(op)
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	return c.write(op, b)
+}
+
+// write is send for who holds wmu. Most writes fit into the socket's buffer:
+// those need no deadline, and so no timer.
+func (c *conn) write(op int, b []byte) error {
+	if c.sentEnd {
+		return errEnded
+	}
+	c.sentEnd = op == websocket.CloseMessage
+	if c.raw != nil {
+		n, err := tryWrite(c.raw, b)
+		if err == nil && n == len(b) {
+			return nil
+		}
+		if b = b[n:]; err != nil {
+			c.sentEnd = true
+			return err
+		}
+	}
+	return c.writeAll(b)
+}
+
+// writeAll waits for a peer that is slow to read. What comes after half a
+// frame would be no frame, so a failure ends all writing.
+func (c *conn) writeAll(b []byte) error {
+	c.net.SetWriteDeadline(time.Now().Add(c.s.limits.Write)) //nolint:errcheck // then the write fails
+	_, err := c.net.Write(b)
+	c.sentEnd = c.sentEnd || err != nil
+	c.net.SetWriteDeadline(time.Time{}) //nolint:errcheck // then the next write fails
+	return err
+}
+
+// ping asks an idle peer for a sign of life. It does not block: while somebody
+// writes, there is no need to.
+func (c *conn) ping() {
+	if !c.wmu.TryLock() {
+		return
+	}
+	if c.sentEnd {
+		c.wmu.Unlock()
+		return
+	}
+	b := []byte{0x80 | websocket.PingMessage, 0}
+	if c.raw != nil {
+		n, err := tryWrite(c.raw, b)
+		if err != nil || n == len(b) {
+			c.wmu.Unlock()
+			return // a dead socket ends the reader
+		}
+		b = b[n:]
+	}
+	c.s.conns.Add(1)
+	go func() {
+		defer c.s.conns.Done()
+		err := c.writeAll(b)
+		c.wmu.Unlock()
+		if err != nil {
+			c.end(0, "", reasonWrite)
+		}
+	}()
+}
+
+// sendClose writes a close frame; nothing is sent after it.
+func (c *conn) sendClose(code int, text string) error {
+	f := newFrame()
+	defer f.free()
+	f.b = binary.BigEndian.AppendUint16(f.b, uint16(code))
+	f.b = append(f.b, text[:min(len(text), 123)]...)
+	return c.send(websocket.CloseMessage, f)
+}
+
+// reply sends a message. An error ends the connection.
+func (c *conn) reply(m *wire.Message) {
+	b, err := json.Marshal(m)
+	if err != nil {
+		c.s.log.Error("cannot encode a message", "type", m.Type, "err", err)
+		return
+	}
+	f := newFrame()
+	defer f.free()
+	f.b = append(f.b, b...)
+	if err := c.send(websocket.TextMessage, f); err != nil {
+		c.end(0, "", reasonWrite)
+	}
+}
+
+// refuse answers a message of type of with an error.
+func (c *conn) refuse(err error, of string) {
+	m := wire.ErrorMessage(err, of)
+	if m.Status == 500 {
+		c.s.log.Error("a message failed", "type", of, "err", err)
+	}
+	c.reply(&m)
+}
