@@ -41,8 +41,8 @@ var layers = []struct {
 	{"session", "hub wire", prom + " github.com/gorilla/websocket"},
 
 	// The other end of the wire. relay does not know the hub either.
-	{"client", "wire", prom + " github.com/gorilla/websocket github.com/cenkalti/backoff/v5 golang.org/x/net golang.org/x/sys"},
-	{"relay", "client wire", prom},
+	{"client", "wire", prom + " github.com/gorilla/websocket github.com/cenkalti/backoff/v5 golang.org/x/net golang.org/x/sync"},
+	{"relay", "client wire", prom + " golang.org/x/sync"},
 
 	// Waking. A driver knows nobody; the dispatcher knows its drivers.
 	{"kickdrivers/udp", "", "github.com/go-viper/mapstructure/v2 golang.org/x/net golang.org/x/sys"},
