@@ -71,8 +71,8 @@ type Upstream struct {
 	CertFile  string         `yaml:"cert_file,omitempty"`
 	KeyFile   string         `yaml:"key_file,omitempty"`
 	Mode      string         `yaml:"mode"`     // auto, websocket or poll
-	Interval  time.Duration  `yaml:"interval"` // between polls that do not wait
-	Wait      time.Duration  `yaml:"wait"`     // of a long poll; 0 polls at intervals
+	Interval  time.Duration  `yaml:"interval"` // after a poll that brought nothing
+	Wait      time.Duration  `yaml:"wait"`     // how long a poll may be held
 	Proxy     Secret         `yaml:"proxy,omitempty"`
 	Custody   string         `yaml:"custody,omitempty"`
 	Kick      map[string]any `yaml:"kick,omitempty"` // how the upstream may wake this relay

@@ -3,6 +3,7 @@ package configs
 import (
 	"time"
 
+	"github.com/edition-push/edition/kickdrivers"
 	"github.com/edition-push/edition/wire"
 )
 
@@ -10,7 +11,7 @@ import (
 func DefaultServer() Server {
 	return Server{
 		Node:    defaultNode("127.0.0.1:8080", "127.0.0.1:9080"),
-		Publish: Publish{InFlight: 10_000, Wait: 30 * time.Second},
+		Publish: Publish{Waiting: 10_000, Wait: 30 * time.Second, EndpointBurst: 10, Batches: 64, Idle: time.Minute},
 	}
 }
 
@@ -27,7 +28,7 @@ func DefaultRelay() Relay {
 // DefaultUpstream returns what an entry of upstreams is when it names only a
 // URL.
 func DefaultUpstream() Upstream {
-	return Upstream{Name: "upstream", Mode: "auto", Interval: 30 * time.Second, Wait: 30 * time.Second}
+	return Upstream{Name: "upstream", Mode: "auto", Wait: 30 * time.Second}
 }
 
 func defaultNode(listen, admin string) Node {
@@ -49,11 +50,15 @@ func defaultNode(listen, admin string) Node {
 			Ping:          time.Minute,
 			AckTimeout:    30 * time.Second,
 			AckTimeoutMax: 10 * time.Minute,
+			WriteTimeout:  10 * time.Second,
 			UAIDs:         10_000,
 			MessageRate:   100,
-			RegisterRate:  10,
+			MessageBurst:  1000,
+			RegisterRate:  1000,
+			RegisterBurst: 20_000,
+			RelayWindow:   8,
 		},
-		Kicks: []map[string]any{},
+		Kicks: kickdrivers.Default(),
 		Drain: 10 * time.Second,
 		Log:   Log{Level: "info", Format: "text"},
 	}

@@ -8,14 +8,21 @@ type Session struct {
 	Ping          time.Duration `yaml:"ping"`          // to an idle connection; 2.5 of them without an answer end it
 	AckTimeout    time.Duration `yaml:"ack_timeout"`   // until an update is sent again; doubles up to AckTimeoutMax
 	AckTimeoutMax time.Duration `yaml:"ack_timeout_max"`
-	UAIDs         int           `yaml:"uaids"`         // on one connection or in one request
-	MessageRate   float64       `yaml:"message_rate"`  // messages per second on one device connection; 0: no limit
-	RegisterRate  float64       `yaml:"register_rate"` // REST registrations per second from one address; 0: no limit
+	WriteTimeout  time.Duration `yaml:"write_timeout"`  // for a peer that does not read
+	UAIDs         int           `yaml:"uaids"`          // on one device connection or in one request
+	MessageRate   float64       `yaml:"message_rate"`   // messages per second on one device connection; 0: no limit
+	MessageBurst  int           `yaml:"message_burst"`  // messages at once
+	RegisterRate  float64       `yaml:"register_rate"`  // registrations per second from one address; 0: no limit
+	RegisterBurst int           `yaml:"register_burst"` // registrations at once
+	RelayWindow   int           `yaml:"relay_window"`   // updates to one relay in flight
 }
 
 // Publish limits the app-server door.
 type Publish struct {
-	InFlight     int           `yaml:"in_flight"`     // PUTs waiting for their commit at once
-	Wait         time.Duration `yaml:"wait"`          // for a commit, then 503
-	EndpointRate float64       `yaml:"endpoint_rate"` // PUTs per second on one endpoint; 0: no limit
+	Waiting       int           `yaml:"waiting"`        // PUTs waiting for their commit at once
+	Wait          time.Duration `yaml:"wait"`           // for a commit, then 503
+	EndpointRate  float64       `yaml:"endpoint_rate"`  // requests per second to one endpoint; 0: no limit
+	EndpointBurst int           `yaml:"endpoint_burst"` // requests at once to one endpoint
+	Batches       int           `yaml:"batches"`        // POSTs to /v1/events open at once
+	Idle          time.Duration `yaml:"idle"`           // to receive one body or one line of a batch
 }

@@ -90,12 +90,10 @@ func load(cfg any, src Source) (faults []string, err error) {
 // join adds the faults of values to those of the form, without those that a
 // fault of the form may have caused.
 func join(form, values []string) []string {
-	for _, v := range values {
-		if !slices.ContainsFunc(form, func(f string) bool { return related(keyOf(f), keyOf(v)) }) {
-			form = append(form, v)
-		}
+	caused := func(v string) bool {
+		return slices.ContainsFunc(form, func(f string) bool { return related(keyOf(f), keyOf(v)) })
 	}
-	return form
+	return slices.Concat(form, slices.DeleteFunc(values, caused))
 }
 
 // label is the name of a list entry within a key path.

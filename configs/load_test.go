@@ -84,7 +84,7 @@ upstreams:
 		t.Fatal(err)
 	}
 	a, b := cfg.Upstreams[0], cfg.Upstreams[1]
-	if a.Relay != "edge" || a.Mode != "auto" || a.Wait != 30*time.Second || a.Interval != 30*time.Second {
+	if a.Relay != "edge" || a.Mode != "auto" || a.Wait != 30*time.Second || a.Interval != 0 {
 		t.Errorf("a: %+v", a)
 	}
 	if b.Relay != "other" || b.Mode != "poll" || b.Wait != 0 || b.Interval != 5*time.Second || b.Custody != "relay" || b.Kick["port"] != 9 {
@@ -139,8 +139,11 @@ func TestMistakes(t *testing.T) {
 		{"server", "relays: [{name: x, token: t, token_file: " + token + "}]", `relays[0] (x).token: given, and token_file as well`},
 		{"server", "relays: [{name: x, token: t, custody: mine}]", `relays[0] (x).custody: "mine" is not one of device, relay`},
 		{"server", "relays: [{name: x, cert_name: x}]", `relays[0] (x).cert_name: needs tls.client_ca_file`},
-		{"server", "publish: {in_flight: 0}", `publish.in_flight: 0 is below 1`},
+		{"server", "publish: {waiting: 0}", `publish.waiting: 0 is below 1`},
 		{"server", "publish: {wait: 0}", `publish.wait: 0s is not between 1s`},
+		{"server", "kicks: [{driver: pigeon}]", `kicks[0] (pigeon): driver: "pigeon" is not udp or log`},
+		{"server", "kicks: [{driver: udp, networks: [{cidrs: [214/07]}], graze: 1s}]", `kicks[0] (udp): networks[0].cidrs[0]: "214/07" is not a CIDR`},
+		{"server", "kicks: {driver: udp}", `kicks: map[driver:udp] is not a list`},
 		{"server", "a: b: c", `not YAML: `},
 		{"server", "drain: 1s\ndrain: 2s", `not YAML: `},
 		{"server", "drain: 1s\n---\ndrain: 2s", `more than one document`},
@@ -151,7 +154,7 @@ func TestMistakes(t *testing.T) {
 		{"relay", "upstreams: [{url: 'http://x'}]", `upstreams[0] (upstream): no token: give --token-file`},
 		{"relay", "upstreams: [{url: 'http://x', token: t, mode: pigeon}]", `upstreams[0] (upstream).mode: "pigeon" is not one of auto, websocket, poll`},
 		{"relay", "upstreams: [{url: 'http://x', token: t, interval: soon}]", `upstreams[0].interval: "soon" is not a duration`},
-		{"relay", "upstreams: [{url: 'http://x', token: t, interval: 0}]", `upstreams[0] (upstream).interval: 0s is not between`},
+		{"relay", "upstreams: [{url: 'http://x', token: t, wait: 0}]", `upstreams[0] (upstream).interval: 0s, and wait is 0s as well`},
 		{"relay", "upstreams: [{url: 'http://x', token: t, wait: 2m}]", `upstreams[0] (upstream).wait: 2m0s is not between 0s and 1m0s`},
 		{"relay", "upstreams: [{url: 'http://x', token: t, custody: no}]", `upstreams[0] (upstream).custody: "`},
 		{"relay", "upstreams: [{url: 'http://x', token: t}, {url: 'http://y', token: t}]", `upstreams[1] (upstream).name: "upstream" is the name of upstreams[0] already`},

@@ -8,10 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/edition-push/edition/kickdrivers"
+	"github.com/edition-push/edition/kickdrivers/udp"
 )
 
 func TestServerSampleSaysTheDefaults(t *testing.T) {
@@ -75,6 +79,40 @@ func everyKeyIn(t *testing.T, sample string, leaves map[string]any) {
 		}
 		if _, ok := at[last]; !ok {
 			t.Errorf("the sample does not have %s", key)
+		}
+	}
+}
+
+// TestSampleSaysTheDefaultsOfKicks takes the comment signs away from the kicks
+// section: it must then mean the same.
+func TestSampleSaysTheDefaultsOfKicks(t *testing.T) {
+	for name, sample := range map[string]string{"server.yaml": ServerSample, "relay.yaml": RelaySample} {
+		_, section, _ := strings.Cut(sample, "\nkicks:\n")
+		section, _, _ = strings.Cut(section, "\n\n")
+		var entries []map[string]any
+		said := regexp.MustCompile(`(?m)^ *# (netid|mcc|mnc|When).*$`).ReplaceAllString(section, "")
+		said = regexp.MustCompile(`(?m)^( *)# ([a-z_]+:)`).ReplaceAllString(said, "$1$2")
+		if err := yaml.Unmarshal([]byte(said), &entries); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, said)
+		}
+		if len(entries) != 1 || len(entries[0]) < 20 {
+			t.Fatalf("%s: not all keys were found: %v", name, entries)
+		}
+		got, err := kickdrivers.Decode(entries)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if want := kickdrivers.DefaultPolicy(); got[0].Policy != want {
+			t.Errorf("%s: got %+v, want %+v", name, got[0].Policy, want)
+		}
+		def := udp.DefaultConfig()
+		for key, want := range map[string]any{
+			"payload": def.Payload, "tcp_timeout": def.TCPTimeout.String(), "tcp_parallel": def.TCPParallel,
+			"target_rate": int(def.TargetRate), "target_burst": def.TargetBurst, "target_counters": def.TargetCounters,
+		} {
+			if entries[0][key] != want {
+				t.Errorf("%s: %s is %v, want %v", name, key, entries[0][key], want)
+			}
 		}
 	}
 }

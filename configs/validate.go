@@ -5,6 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/kickdrivers"
 )
 
 const (
@@ -18,9 +21,12 @@ func (s *Server) check() []string {
 	if s.PublicURL != "" {
 		c.url("public_url", s.PublicURL)
 	}
-	c.atLeast("publish.in_flight", float64(s.Publish.InFlight), 1)
+	c.atLeast("publish.waiting", float64(s.Publish.Waiting), 1)
 	c.between("publish.wait", s.Publish.Wait, time.Second, 10*time.Minute)
 	c.atLeast("publish.endpoint_rate", s.Publish.EndpointRate, 0)
+	c.atLeast("publish.endpoint_burst", float64(s.Publish.EndpointBurst), 1)
+	c.atLeast("publish.batches", float64(s.Publish.Batches), 1)
+	c.between("publish.idle", s.Publish.Idle, time.Second, 10*time.Minute)
 	return c.faults
 }
 
@@ -64,8 +70,11 @@ func (u *Upstream) check(c *check, path string, r *Relay) {
 	c.certs(path+".ca_file", u.CAFile)
 	c.keyPair(path, u.CertFile, u.KeyFile)
 	c.oneOf(path+".mode", u.Mode, "auto", "websocket", "poll")
-	c.between(path+".interval", u.Interval, 10*time.Millisecond, day)
+	c.between(path+".interval", u.Interval, 0, day)
 	c.between(path+".wait", u.Wait, 0, time.Minute)
+	if u.Wait == 0 && u.Interval == 0 {
+		c.fault(path+".interval", "0s, and wait is 0s as well: the relay would poll without a pause")
+	}
 	c.oneOf(path+".custody", u.Custody, custodies...)
 }
 
@@ -96,17 +105,42 @@ func (n *Node) check(c *check) {
 	c.between("store.sweep_every", n.Store.SweepEvery, time.Second, day)
 	c.between("hub.grace", n.Hub.Grace, 0, time.Second)
 
-	c.between("session.hello_timeout", n.Session.HelloTimeout, time.Second, 10*time.Minute)
-	c.between("session.ping", n.Session.Ping, time.Second, time.Hour)
-	c.between("session.ack_timeout", n.Session.AckTimeout, time.Second, time.Hour)
-	c.between("session.ack_timeout_max", n.Session.AckTimeoutMax, n.Session.AckTimeout, day)
-	c.atLeast("session.uaids", float64(n.Session.UAIDs), 1)
-	c.atLeast("session.message_rate", n.Session.MessageRate, 0)
-	c.atLeast("session.register_rate", n.Session.RegisterRate, 0)
-
+	n.Session.check(c)
+	if _, err := kickdrivers.Decode(n.Kicks); err != nil {
+		c.faults = append(c.faults, leavesOfError(err)...)
+	}
 	c.between("drain", n.Drain, 0, 10*time.Minute)
 	c.oneOf("log.level", n.Log.Level, "debug", "info", "warn", "error")
 	c.oneOf("log.format", n.Log.Format, "text", "json")
+}
+
+// leavesOfError returns the texts of all errors that were joined into one.
+func leavesOfError(err error) (texts []string) {
+	many, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // it walks the tree itself
+	switch {
+	case err == edition.ErrConfig: //nolint:errorlint // the bare word, which the whole says once
+		return nil
+	case !ok:
+		return []string{err.Error()}
+	}
+	for _, e := range many.Unwrap() {
+		texts = append(texts, leavesOfError(e)...)
+	}
+	return texts
+}
+
+func (s Session) check(c *check) {
+	c.between("session.hello_timeout", s.HelloTimeout, time.Second, 10*time.Minute)
+	c.between("session.ping", s.Ping, time.Second, time.Hour)
+	c.between("session.ack_timeout", s.AckTimeout, time.Second, time.Hour)
+	c.between("session.ack_timeout_max", s.AckTimeoutMax, s.AckTimeout, day)
+	c.between("session.write_timeout", s.WriteTimeout, time.Second, 10*time.Minute)
+	c.atLeast("session.uaids", float64(s.UAIDs), 1)
+	c.atLeast("session.message_rate", s.MessageRate, 0)
+	c.atLeast("session.message_burst", float64(s.MessageBurst), 1)
+	c.atLeast("session.register_rate", s.RegisterRate, 0)
+	c.atLeast("session.register_burst", float64(s.RegisterBurst), 1)
+	c.atLeast("session.relay_window", float64(s.RelayWindow), 1)
 }
 
 func (n *Node) checkRelays(c *check) {
