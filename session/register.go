@@ -22,7 +22,7 @@ func (c *conn) onRegistration(m *wire.Message, size int) {
 	c.work(func(ctx context.Context) {
 		answer, err := c.register(ctx, kind, &q, size)
 		if err != nil {
-			c.refuse(err, kind)
+			c.refuseTo(err, kind, q.UAID, q.AppID)
 			return
 		}
 		c.reply(answer)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/wire"
 )
 
@@ -148,8 +149,13 @@ func (c *conn) reply(m *wire.Message) {
 }
 
 // refuse answers a message of type of with an error.
-func (c *conn) refuse(err error, of string) {
+func (c *conn) refuse(err error, of string) { c.refuseTo(err, of, nil, nil) }
+
+// refuseTo is refuse that says whose request failed: a relay has many on their
+// way at once.
+func (c *conn) refuseTo(err error, of string, uaid *edition.UAID, app *edition.AppID) {
 	m := wire.ErrorMessage(err, of)
+	m.UAID, m.AppID = uaid, app
 	if m.Status == 500 {
 		c.s.log.Error("a message failed", "type", of, "err", err)
 	}
