@@ -31,6 +31,9 @@ type DeviceConfig struct {
 	// port and proto of UDP, such as "driver" or "netid"; its own "ip" and
 	// "port" win, for a device behind an address translation.
 	Route map[string]any
+	// OnWake, if not nil, is called with each datagram's content, for
+	// transcripts and logs. It must not block.
+	OnWake func(payload string)
 	// Safety is the longest sleep; 0 means DefaultSafety.
 	Safety time.Duration
 }

@@ -23,7 +23,7 @@ func (d *Device) slumber(ctx context.Context) error {
 	}
 	wake := make(chan struct{}, 1)
 	heard := make(chan error, 1)
-	go func() { heard <- listen(conn, wake) }()
+	go func() { heard <- d.listen(conn, wake) }()
 	defer func() {
 		conn.Close()
 		<-heard
@@ -66,12 +66,17 @@ func (d *Device) slumber(ctx context.Context) error {
 	}
 }
 
-// listen rings for every datagram until conn is closed.
-func listen(conn net.PacketConn, wake chan struct{}) error {
-	var buf [1]byte // the rest of a datagram is dropped
+// listen rings for every datagram until conn is closed. What a datagram says
+// is shown to OnWake and means nothing otherwise.
+func (d *Device) listen(conn net.PacketConn, wake chan struct{}) error {
+	var buf [512]byte // the rest of a datagram is dropped
 	for {
-		if _, _, err := conn.ReadFrom(buf[:]); err != nil {
+		n, _, err := conn.ReadFrom(buf[:])
+		if err != nil {
 			return err
+		}
+		if d.cfg.OnWake != nil {
+			d.cfg.OnWake(string(buf[:n]))
 		}
 		ring(wake)
 	}
