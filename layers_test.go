@@ -38,7 +38,7 @@ var layers = []struct {
 
 	// The doors. publish does not know the hub: it takes a deliver function.
 	{"publish", "wire", prom + " go.yaml.in/yaml/v3 golang.org/x/crypto"},
-	{"session", "hub wire", prom + " github.com/gorilla/websocket"},
+	{"session", "hub wire", prom + " github.com/gorilla/websocket golang.org/x/sync"},
 
 	// The other end of the wire. relay does not know the hub either.
 	{"client", "wire", prom + " github.com/gorilla/websocket github.com/cenkalti/backoff/v5 golang.org/x/net golang.org/x/sync"},
