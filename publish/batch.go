@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/edition-push/edition"
@@ -48,11 +47,13 @@ func (p *Publisher) serveBatch(w http.ResponseWriter, r *http.Request) {
 	}
 	defer p.batches.Add(-1)
 
-	ctx, cancel := context.WithCancelCause(r.Context())
+	// Not the request's own context: net/http ends that with any error of a
+	// read, also of one that is only interrupted, while answers are still due.
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.Context()))
 	defer cancel(nil)
 	defer context.AfterFunc(p.stopped, func() { cancel(errDrain) })()
 	b := &batch{
-		p: p, rc: http.NewResponseController(w), w: w, client: r.Context(), ctx: ctx, cancel: cancel,
+		p: p, rc: http.NewResponseController(w), w: w, ctx: ctx, cancel: cancel,
 		in: bufio.NewReaderSize(r.Body, readAhead), chunks: make(chan *chunk, openChunks),
 	}
 	b.rc.EnableFullDuplex() //nolint:errcheck // HTTP/2 is full duplex as it is
@@ -78,8 +79,7 @@ type batch struct {
 	p      *Publisher
 	w      http.ResponseWriter
 	rc     *http.ResponseController
-	client context.Context // ends when the client leaves
-	ctx    context.Context // ends, also, with Drain and when answers cannot be sent
+	ctx    context.Context // ends with Drain and when answers cannot be sent
 	cancel context.CancelCauseFunc
 	chunks chan *chunk // delivered, from read to answer
 
@@ -93,8 +93,7 @@ type batch struct {
 // read delivers chunk after chunk until the body ends. It returns what the
 // client is to be told after its answers, if anything.
 func (b *batch) read() (farewell error) {
-	stop := b.interruptReads()
-	defer stop()
+	defer b.interruptReads()()
 	for {
 		c, end := b.readChunk()
 		if len(c.lines) > 0 {
@@ -104,9 +103,7 @@ func (b *batch) read() (farewell error) {
 		switch {
 		case end == nil:
 		case errors.Is(end, io.EOF):
-			stop()
-			b.rc.SetReadDeadline(time.Time{}) //nolint:errcheck // net/http reads on to see the client leave
-			return nil
+			return nil // net/http has cleared the read deadline
 		case errors.Is(context.Cause(b.ctx), errDrain):
 			return errDrain
 		case errors.Is(end, os.ErrDeadlineExceeded) && b.ctx.Err() == nil:
@@ -125,11 +122,11 @@ func (b *batch) interruptReads() (end func()) {
 		defer close(over)
 		b.rc.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // a test's recorder has none
 	})
-	return sync.OnceFunc(func() {
+	return func() {
 		if !stop() {
 			<-over
 		}
-	})
+	}
 }
 
 // readChunk reads one line, and then those that are there already.
@@ -166,7 +163,7 @@ func (b *batch) answer() {
 	timer.Stop()
 	var out []byte
 	for c := range b.chunks {
-		out = c.answers(b.client, timer, out[:0])
+		out = c.answers(timer, out[:0])
 		if b.failed == nil {
 			b.send(out)
 		}

@@ -87,6 +87,10 @@ func splitLine(text []byte) (endpoint string, v edition.Version, err error) {
 			return errEndpoint
 		case name == "endpoint":
 			haveEndpoint = true
+			if bytes.IndexByte(value, '\\') < 0 {
+				endpoint = string(value[1 : len(value)-1])
+				return nil
+			}
 			return json.Unmarshal(value, &endpoint)
 		case name == "version" && haveVersion:
 			return errTwice
@@ -168,10 +172,10 @@ func (c *chunk) deliver(p *Publisher) {
 }
 
 // answers waits for the receipt and appends a line of answer for each line.
-func (c *chunk) answers(ctx context.Context, t *time.Timer, out []byte) []byte {
+func (c *chunk) answers(t *time.Timer, out []byte) []byte {
 	var results []edition.Result
 	if c.receipt != nil {
-		results, c.err = c.p.await(ctx, c.receipt, t)
+		results, c.err = c.p.await(context.Background(), c.receipt, t)
 		c.p.leave()
 	}
 	for _, l := range c.lines {

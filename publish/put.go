@@ -73,9 +73,8 @@ func (p *Publisher) readVersion(w http.ResponseWriter, r *http.Request, c *call)
 	case r.ContentLength == 0:
 		return 0, true, nil
 	}
-	// Also longer than the wait for the receipt, during which net/http reads
-	// on to see the client leave.
-	http.NewResponseController(w).SetReadDeadline(time.Now().Add(p.limits.Idle + p.limits.Wait)) //nolint:errcheck // not a network connection: no deadline needed
+	// net/http clears it at the end of the body.
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(p.limits.Idle)) //nolint:errcheck // not a network connection: no deadline needed
 	n := 0
 	for n < len(c.body) {
 		m, err := r.Body.Read(c.body[n:])

@@ -211,7 +211,12 @@ func FuzzEachMember(f *testing.F) {
 	for _, b := range text {
 		f.Add(b)
 	}
-	f.Add([]byte(`{"a":1,"a":2}`))
+	for _, s := range []string{
+		`{"a":1,"a":2}`, "{ \"endpoint\" : \"x\" ,\n\"version\" :5}\t", "{}", " { } ", `{"a":01}`, `{"a":1.5}`, `{"a":-1}`, `{"a":"\\n"}`,
+		`{"a":1,}`, `{"a":1`, `{"a":1}}`, `{"a"1}`, `{"é":"é"}`, "{\"a\":\"\x01\"}", "{\"a\":\"\x7f\"}", `{,}`, `{"":0}`,
+	} {
+		f.Add([]byte(s))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		last := map[string]string{}
 		err := EachMember(b, func(name string, value []byte) error {

@@ -16,6 +16,9 @@ var errObject = fmt.Errorf("%w: not one JSON object", edition.ErrMalformed)
 // member's own text. It returns the first error of do; what is not one object
 // is ErrMalformed.
 func EachMember(b []byte, do func(name string, value []byte) error) error {
+	if isFlat(b) {
+		return eachFlat(b, do)
+	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return errObject
