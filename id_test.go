@@ -67,7 +67,12 @@ func TestIDsInJSON(t *testing.T) {
 	}{
 		{`"` + someUUID + `"`, true},
 		{`"\u0030b3c8e7e-4d2f-4a6b-9c1d-2e5f7a8b9c0d"`, true},
-		{`null`, false}, {`5`, false}, {`""`, false}, {`"\u12"`, false}, {`{}`, false}, {`"` + someUUID, false},
+		{`null`, false},
+		{`5`, false},
+		{`""`, false},
+		{`"\u12"`, false},
+		{`{}`, false},
+		{`"` + someUUID, false},
 	} {
 		var u edition.UAID
 		var a edition.AppID

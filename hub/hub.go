@@ -22,7 +22,7 @@ import (
 )
 
 // Bell is how the hub reaches the session that holds a party. Neither method
-// may block, or call the hub.
+// may block, or call the hub. Bells are compared: use a pointer.
 type Bell interface {
 	// Ring says that something may wait for uaid; for a relay's session, one
 	// of its devices.
@@ -37,14 +37,11 @@ type Kicker interface {
 	// Due says that a kick may be due. It does not block; false means that
 	// the Kicker is full, and the hub comes back with what is still due.
 	Due(party edition.Holder) bool
+	// Found is Due for what a search of the store has found, and may have
+	// found before: it does not start retries over.
+	Found(party edition.Holder) bool
 	// Stop says that the party has connected.
 	Stop(party edition.Holder)
-}
-
-// finder is a Kicker that tells what a search of the store has found from what
-// is new, so that being found again does not start its retries over.
-type finder interface {
-	Found(party edition.Holder) bool
 }
 
 // Options of a Hub.
@@ -94,13 +91,17 @@ func New(o Options) *Hub {
 		store: o.Store, kick: o.Kick, grace: o.Grace, told: o.Delivered, log: o.Log,
 		seed: maphash.MakeSeed(), rescan: make(chan struct{}, 1),
 		connected: f.NewGauge(prometheus.GaugeOpts{
-			Name: "edition_hub_connected", Help: "Devices and relays connected."}),
+			Name: "edition_hub_connected", Help: "Devices and relays connected.",
+		}),
 		fresh: f.NewCounter(prometheus.CounterOpts{
-			Name: "edition_hub_events_fresh_total", Help: "Events that made something pending."}),
+			Name: "edition_hub_events_fresh_total", Help: "Events that made something pending.",
+		}),
 		stale: f.NewCounter(prometheus.CounterOpts{
-			Name: "edition_hub_events_stale_total", Help: "Events that changed nothing: at or below a known version, or for nobody."}),
+			Name: "edition_hub_events_stale_total", Help: "Events that changed nothing: at or below a known version, or for nobody.",
+		}),
 		acks: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "edition_hub_acks_total", Help: "Events acknowledged, by what the ack did."}, []string{"result"}),
+			Name: "edition_hub_acks_total", Help: "Events acknowledged, by what the ack did.",
+		}, []string{"result"}),
 	}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
@@ -272,9 +273,10 @@ func (h *Hub) due(party edition.Holder) {
 }
 
 const (
-	scanChunk = 512              // parties read from the store at once
-	scanPause = time.Second      // when the Kicker is full
-	scanEvery = 10 * time.Minute // even when nothing was refused
+	scanChunk = 512                    // parties read from the store at once
+	scanPause = 100 * time.Millisecond // when the Kicker is full
+	scanAgain = 10 * time.Second       // when the store could not be read
+	scanEvery = 10 * time.Minute       // even when nothing was refused
 )
 
 // Run finds the kicks that are due from the store, at the start and whenever
@@ -286,24 +288,22 @@ func (h *Hub) Run(ctx context.Context) error {
 		return nil
 	}
 	for ctx.Err() == nil {
+		next := scanEvery
 		if err := h.scanDue(ctx); err != nil {
 			h.log.Warn("cannot read due kicks", "err", err)
+			next = scanAgain
 		}
 		select {
 		case <-ctx.Done():
 		case <-h.rescan:
 			sleep(ctx, scanPause)
-		case <-time.After(scanEvery):
+		case <-time.After(next):
 		}
 	}
 	return nil
 }
 
 func (h *Hub) scanDue(ctx context.Context) error {
-	due := h.kick.Due
-	if f, ok := h.kick.(finder); ok {
-		due = f.Found
-	}
 	var after edition.Holder
 	buf := make([]edition.Holder, 0, scanChunk)
 	for ctx.Err() == nil {
@@ -312,7 +312,7 @@ func (h *Hub) scanDue(ctx context.Context) error {
 			return err
 		}
 		for _, party := range found {
-			for !h.Connected(party) && !due(party) && ctx.Err() == nil {
+			for ctx.Err() == nil && !h.draining.Load() && !h.Connected(party) && !h.kick.Found(party) {
 				sleep(ctx, scanPause)
 			}
 		}

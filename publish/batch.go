@@ -138,9 +138,9 @@ func (b *batch) readChunk() (c *chunk, end error) {
 			return c, context.Cause(b.ctx)
 		}
 		text, err := b.in.ReadSlice('\n')
-		if err == bufio.ErrBufferFull {
+		if errors.Is(err, bufio.ErrBufferFull) {
 			c.add(edition.Event{}, errLine)
-			for err == bufio.ErrBufferFull {
+			for errors.Is(err, bufio.ErrBufferFull) {
 				_, err = b.in.ReadSlice('\n')
 			}
 		} else if err == nil || err == io.EOF {

@@ -101,8 +101,8 @@ func TestBatchWhoseClientLeaves(t *testing.T) {
 			t.Fatal(err)
 		}
 		cancel()
-		resp.Body.Close() //nolint:errcheck // of a test
-		in.Close()        //nolint:errcheck // never fails
+		resp.Body.Close()
+		in.Close() //nolint:errcheck // never fails
 		synctest.Wait()
 		if f.batches.Load() != 0 || f.waiting.Load() != 0 {
 			t.Error("the batch goes on")
@@ -136,9 +136,9 @@ func TestBatchWhoseClientDoesNotRead(t *testing.T) {
 		if f.batches.Load() != 0 {
 			t.Error("the batch goes on")
 		}
-		resp.Body.Close()                     //nolint:errcheck // of a test
-		in.CloseWithError(io.ErrClosedPipe)   //nolint:errcheck // never fails
-		body.CloseWithError(io.ErrClosedPipe) //nolint:errcheck // never fails
+		resp.Body.Close()
+		in.CloseWithError(io.ErrClosedPipe)
+		body.CloseWithError(io.ErrClosedPipe)
 		if n := <-written; n > 50*maxChunk {
 			t.Errorf("%d lines were taken", n)
 		}
@@ -204,7 +204,7 @@ func TestCompressedBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // of a test
+	defer resp.Body.Close()
 	if resp.StatusCode != 415 {
 		t.Errorf("%d", resp.StatusCode)
 	}

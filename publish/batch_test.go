@@ -32,7 +32,7 @@ func (f *fixture) serve(t *testing.T) *http.Client {
 	t.Cleanup(func() {
 		tr.CloseIdleConnections()
 		s.Close() //nolint:errcheck // of a test
-		<-done
+		<-done    //nolint:errcheck // http.ErrServerClosed
 	})
 	return &http.Client{Transport: tr}
 }
@@ -65,7 +65,7 @@ func post(t *testing.T, c *http.Client, body io.Reader) *http.Response {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { resp.Body.Close() }) //nolint:errcheck // of a test
+	t.Cleanup(func() { resp.Body.Close() })
 	return resp
 }
 

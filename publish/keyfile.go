@@ -64,7 +64,7 @@ func readKeyFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -111,7 +111,7 @@ func parseKeyring(b []byte) (*Keyring, error) {
 	var entries []keyEntry
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
-	if err := d.Decode(&entries); err != nil && err != io.EOF {
+	if err := d.Decode(&entries); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	if len(entries) == 0 {

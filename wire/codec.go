@@ -109,7 +109,7 @@ func DecodeJSON(r io.Reader, v any) error {
 	if err := d.Decode(v); err != nil {
 		return jsonError(err)
 	}
-	if _, err := d.Token(); err != io.EOF {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		if err == nil {
 			err = fmt.Errorf("%w: something follows the JSON value", edition.ErrMalformed)
 		}

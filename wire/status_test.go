@@ -30,7 +30,7 @@ func TestErrorsRoundTrip(t *testing.T) {
 		if err := ReadProblem(resp); !errors.Is(err, s.err) || err.Error() != in.Error() {
 			t.Errorf("%v came back over HTTP as %v", in, err)
 		}
-		resp.Body.Close() //nolint:errcheck // a recorder's
+		resp.Body.Close()
 
 		b, err := json.Marshal(ErrorMessage(in, TypeRegister))
 		if err != nil {
@@ -63,7 +63,7 @@ func TestRetryAfterTravels(t *testing.T) {
 		if got := rec.Header().Get("Retry-After"); got != c.want {
 			t.Errorf("%v: Retry-After %q, want %q", c.err, got, c.want)
 		}
-		retry, ok := errors.AsType[*edition.RetryError](ReadProblem(rec.Result())) //nolint:bodyclose // a recorder's
+		retry, ok := errors.AsType[*edition.RetryError](ReadProblem(rec.Result()))
 		if ok != (c.want != "") || ok && fmt.Sprint(int(retry.After.Seconds())) != c.want {
 			t.Errorf("%v: came back with %v", c.err, retry)
 		}
