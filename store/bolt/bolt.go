@@ -1,0 +1,185 @@
+// Package bolt is the durable Store: one bbolt file, one group-commit loop.
+//
+// It keeps promise 1: what a receipt calls stored is on disk, synced, or was
+// acknowledged; and promise 8: when the disk is full it refuses and recovers,
+// when a commit fails otherwise it stops, and a file that is damaged or
+// another program's is refused and left as it was.
+//
+// A commit appends one value to a journal, whatever the number of events and
+// wherever their keys lie. What the journal has and the tables have not is in
+// memory, in key order; when that grows, or while nothing else is to do, a
+// fold sweeps over it in key order and writes it into the tables, a slice per
+// commit, and drops the journal behind it. So a commit costs the same with a
+// hundred thousand pending events and with five million, and what was
+// acknowledged before the sweep came by is never written to a table as
+// pending.
+//
+// The package does not decide who is told of an event; package hub does.
+package bolt
+
+import (
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	bbolt "go.etcd.io/bbolt"
+
+	"github.com/edition-push/edition"
+)
+
+// The ways to sync, see Options.Sync.
+const (
+	SyncAlways   = "always"
+	SyncInterval = "interval"
+)
+
+// Options of a Store. Zero values are the defaults.
+type Options struct {
+	// Path of the file. Its folder must exist.
+	Path string
+	// Sync is SyncAlways, the default: receipts complete when their commit is
+	// synced; or SyncInterval: they complete when it is written, and the file
+	// is synced every Interval (default 1 s). What was answered survives the
+	// death of the process then, but not of the machine, which may even
+	// leave a file that is refused as damaged.
+	Sync     string
+	Interval time.Duration
+	// TTL is how long an event stays pending. Default 72 h.
+	TTL time.Duration
+	// RegistrationTTL is how long a device stays registered after it has been
+	// seen last (edition.Agent.Seen). 0, the default, is for ever.
+	RegistrationTTL time.Duration
+	// SweepEvery is how often all that is pending is looked through for
+	// what has expired. Default 10 min.
+	SweepEvery time.Duration
+	// MemoryRows is how many registrations may be in memory, about 130 bytes
+	// each, before a fold begins. Default 524,288.
+	MemoryRows int
+	// JournalBytes is how long the journal may be before a fold begins.
+	// Default 128 MiB.
+	JournalBytes int64
+	// Now is the clock of versions, states and expiry; nil is time.Now.
+	Now     func() time.Time
+	Log     *slog.Logger
+	Metrics prometheus.Registerer // nil: counted, not shown
+}
+
+func (o *Options) defaults() error {
+	def := func(d *time.Duration, to time.Duration) {
+		if *d == 0 {
+			*d = to
+		}
+	}
+	def(&o.Interval, time.Second)
+	def(&o.TTL, 72*time.Hour)
+	def(&o.SweepEvery, 10*time.Minute)
+	if o.MemoryRows == 0 {
+		o.MemoryRows = 1 << 19
+	}
+	if o.JournalBytes == 0 {
+		o.JournalBytes = 128 << 20
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Sync == "" {
+		o.Sync = SyncAlways
+	}
+	if o.Sync != SyncAlways && o.Sync != SyncInterval {
+		return fmt.Errorf("%w: sync is %q, not %q or %q", edition.ErrConfig, o.Sync, SyncAlways, SyncInterval)
+	}
+	return nil
+}
+
+// Store implements edition.Store. Open one, Run it, and Close it.
+type Store struct {
+	// Fixed after construction.
+	Options Options
+	path    string
+	id      string
+	ttl     int64 // milliseconds
+	db      *bbolt.DB
+	start   time.Time
+	metrics *metrics
+	fault   func(stage string) error // tests make commits fail; nil else
+
+	// Each guarded by its own lock.
+	shards    [shards]shard
+	queue     queue
+	relays    parties
+	upstreams parties
+
+	failure atomic.Pointer[error] // why events cannot be kept
+
+	// Owned by Run.
+	commits uint64 // how many were made; the last one's key in the journal
+	fold    fold
+}
+
+// ID implements edition.Store.
+func (s *Store) ID() string { return s.id }
+
+// Err implements edition.Store: ErrUnavailable while the disk is full, and
+// when Run has ended; ErrDisk after a commit of unknown outcome.
+func (s *Store) Err() error {
+	if p := s.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func (s *Store) fail(err error) {
+	if err == nil {
+		s.failure.Store(nil)
+		return
+	}
+	s.failure.Store(&err)
+}
+
+// millis is the clock of rows, Unix time in milliseconds.
+func (s *Store) millis() int64 { return s.Options.Now().UnixMilli() }
+
+// ticks is the clock of the commit loop, in milliseconds. It does not jump.
+func (s *Store) ticks() int64 { return time.Since(s.start).Milliseconds() }
+
+// Close closes the file. Run has returned, or was never called: then what is
+// not on disk is lost, and no receipt said otherwise.
+func (s *Store) Close() error {
+	s.stop(errClosed)
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("closing %s: %w", s.path, err)
+	}
+	return nil
+}
+
+var errClosed = edition.RetryAfter(fmt.Errorf("%w: the store is closed", edition.ErrUnavailable), 5*time.Second)
+
+// stop refuses everything from now on, and tells those who wait.
+func (s *Store) stop(err error) {
+	if s.Err() == nil {
+		s.fail(err)
+	}
+	var b batch
+	s.queue.take(&b, never)
+	s.refuse(b.ops, s.Err())
+}
+
+// refuse tells everybody who waits for a commit that there will be none.
+func (s *Store) refuse(ops []chan<- error, err error) {
+	for _, done := range ops {
+		done <- err
+	}
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		for k := range sh.waiters {
+			sh.resolve(k, edition.MaxVersion, func(edition.Version) edition.Result { return failed(err) })
+		}
+		sh.mu.Unlock()
+	}
+}

@@ -1,0 +1,175 @@
+package bolt
+
+import (
+	"fmt"
+
+	"github.com/edition-push/edition"
+)
+
+// waiter is a result that is not known yet. Those of one key form a list.
+type waiter struct {
+	receipt *edition.Receipt
+	index   int32
+	version edition.Version
+	next    *waiter
+}
+
+// Deliver implements edition.Store.
+func (s *Store) Deliver(u edition.Update, how edition.Delivery) *edition.Receipt {
+	r := edition.NewReceipt(len(u))
+	if len(u) > 1 {
+		if err := s.warm(u); err != nil {
+			for i := range u {
+				r.Resolve(i, failed(err))
+			}
+			return r
+		}
+	}
+	now := s.millis()
+	ring := false
+	for i, e := range u {
+		sh := &s.shards[shardOf(e.UAID)]
+		sh.mu.Lock()
+		ring = s.deliver(sh, r, i, e, &how, now) || ring
+		sh.mu.Unlock()
+	}
+	if ring {
+		s.queue.ring()
+	}
+	return r
+}
+
+// deliver takes one event. It reports whether the commit loop is to be rung.
+func (s *Store) deliver(sh *shard, r *edition.Receipt, i int, e edition.Event, how *edition.Delivery, now int64) bool {
+	x, ok, err := s.find(sh, e.Key)
+	if err == nil && !ok {
+		if !how.Adopt {
+			r.Resolve(i, edition.Result{Outcome: edition.OutcomeGone})
+			return false
+		}
+		x, ok, err = s.adopt(sh, e.Key, now)
+		if err == nil && !ok {
+			r.Resolve(i, edition.Result{Outcome: edition.OutcomeRefused})
+			return false
+		}
+	}
+	if err != nil {
+		r.Resolve(i, failed(err))
+		return false
+	}
+	row := x.row()
+	if row.expire(now) {
+		s.metrics.expired.Inc()
+		x.set(row)
+	}
+	if how.Make {
+		e.Version = row.next(now)
+	}
+	switch {
+	case row.is(hasHigh) && e.Version <= row.high:
+		r.Resolve(i, settled(e.Version, row.high, row.is(isRelayed)))
+		return false
+	case row.is(isPending) && e.Version <= row.version:
+		if !row.is(mustRegister | mustPend | isWriting) {
+			r.Resolve(i, stored(e.Version, row.version))
+			return false
+		}
+		if err := s.Err(); err != nil {
+			r.Resolve(i, failed(err))
+			return false
+		}
+	default:
+		if err := s.Err(); err != nil {
+			r.Resolve(i, failed(err))
+			return false
+		}
+		row.pend(e.Version, now, s.ttl)
+		x.set(row)
+		r.Fresh = append(r.Fresh, edition.Holder{Owner: row.owner, UAID: e.UAID})
+	}
+	sh.wait(e.Key, waiter{receipt: r, index: int32(i), version: e.Version})
+	if how.Grace > 0 && !row.is(mustRegister) {
+		s.queue.within(e.Key, now+max(1, how.Grace.Milliseconds()))
+		return false
+	}
+	s.queue.now(e.Key)
+	return true
+}
+
+// adopt registers an unknown app of a known device.
+func (s *Store) adopt(sh *shard, k edition.Key, now int64) (cell, bool, error) {
+	a, err := s.findAgent(sh, k.UAID)
+	if a == nil || err != nil {
+		return cell{}, false, err
+	}
+	if err := s.Err(); err != nil {
+		return cell{}, false, err
+	}
+	return s.enter(sh, k, a, now), true, nil
+}
+
+// enter makes the row of a new registration.
+func (s *Store) enter(sh *shard, k edition.Key, a *agent, now int64) cell {
+	r := row{flags: isLive | mustRegister, owner: a.owner, up: a.up, since: now}
+	if sh.whole(k.UAID) {
+		r.set(isWhole)
+	}
+	if x, ok := sh.find(k); ok { // a tombstone
+		old := x.row()
+		r.seg = old.seg
+		r.set(old.flags & (isKept | isWriting))
+		x.set(r)
+		return x
+	}
+	return sh.insert(k, r)
+}
+
+func (sh *shard) wait(k edition.Key, w waiter) {
+	if sh.waiters == nil {
+		sh.waiters = make(map[edition.Key]*waiter)
+	}
+	w.next = sh.waiters[k]
+	sh.waiters[k] = &w
+}
+
+// resolve gives the waiters of a key for versions up to v their results.
+func (sh *shard) resolve(k edition.Key, v edition.Version, result func(edition.Version) edition.Result) {
+	w := sh.waiters[k]
+	if w == nil {
+		return
+	}
+	var rest *waiter
+	for w != nil {
+		next := w.next
+		if w.version <= v {
+			w.receipt.Resolve(int(w.index), result(w.version))
+		} else {
+			w.next, rest = rest, w
+		}
+		w = next
+	}
+	if rest == nil {
+		delete(sh.waiters, k)
+	} else {
+		sh.waiters[k] = rest
+	}
+}
+
+// stored is the result of an event of version v where known is on disk.
+func stored(v, known edition.Version) edition.Result {
+	return edition.Result{Outcome: edition.OutcomeStored, Version: known, Superseded: known > v}
+}
+
+// settled is the result of an event of version v where known has arrived.
+func settled(v, known edition.Version, relayed bool) edition.Result {
+	if relayed {
+		return stored(v, known)
+	}
+	return edition.Result{Outcome: edition.OutcomeDelivered, Version: v}
+}
+
+func failed(err error) edition.Result {
+	return edition.Result{Outcome: edition.OutcomeFailed, Err: err}
+}
+
+var errGone = fmt.Errorf("%w: the app is not registered", edition.ErrGone)

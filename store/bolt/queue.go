@@ -1,0 +1,144 @@
+package bolt
+
+import (
+	"sync"
+
+	"github.com/edition-push/edition"
+)
+
+// queue holds what the next commits are to write: names only, a commit takes
+// the images that are current when it is made. Its lock may be taken inside a
+// shard's.
+type queue struct {
+	bell chan struct{} // capacity 1: something is to be written at once
+
+	mu     sync.Mutex
+	keys   []edition.Key
+	agents []edition.UAID
+	ops    []chan<- error // told how the commit went that takes them
+	grace  fifo           // events that an ack may overtake
+	lazy   fifo           // clears and reports
+}
+
+// timed is a key that may wait.
+type timed struct {
+	key edition.Key
+	due int64 // Unix time in milliseconds
+}
+
+// fifo is a queue of timed keys that come in the order of their times.
+type fifo struct {
+	items []timed
+	head  int
+}
+
+func (f *fifo) push(t timed) { f.items = append(f.items, t) }
+
+// pop moves the keys due by now to dst.
+func (f *fifo) pop(dst []edition.Key, now int64) []edition.Key {
+	for f.head < len(f.items) && f.items[f.head].due <= now {
+		dst = append(dst, f.items[f.head].key)
+		f.head++
+	}
+	if f.head > len(f.items)/2 {
+		f.items = f.items[:copy(f.items, f.items[f.head:])]
+		f.head = 0
+	}
+	return dst
+}
+
+// next returns when the first key is due, or far in the future.
+func (f *fifo) next() int64 {
+	if f.head == len(f.items) {
+		return never
+	}
+	return f.items[f.head].due
+}
+
+const never = 1 << 62
+
+const (
+	// lazyDelay is how long a clear or a report may wait for a commit that
+	// is made anyway, in milliseconds.
+	lazyDelay = 1000
+	// lazyRide is how long it waits before it rides with one: most reports
+	// are confirmed by then and need not be written.
+	lazyRide = 50
+)
+
+// now puts a key into the next commit; ring wakes it.
+func (q *queue) now(k edition.Key) {
+	q.mu.Lock()
+	q.keys = append(q.keys, k)
+	q.mu.Unlock()
+}
+
+// within puts a key into a commit at the latest when it is due.
+func (q *queue) within(k edition.Key, due int64) {
+	q.mu.Lock()
+	q.grace.push(timed{k, due})
+	alone := len(q.grace.items)-q.grace.head == 1
+	q.mu.Unlock()
+	if alone {
+		q.ring()
+	}
+}
+
+// later puts a key into a commit within lazyDelay.
+func (q *queue) later(k edition.Key, now int64) {
+	q.mu.Lock()
+	q.lazy.push(timed{k, now + lazyDelay})
+	q.mu.Unlock()
+}
+
+func (q *queue) ring() {
+	select {
+	case q.bell <- struct{}{}:
+	default:
+	}
+}
+
+// batch is what one commit takes.
+type batch struct {
+	keys   []edition.Key
+	agents []edition.UAID
+	ops    []chan<- error
+}
+
+func (b *batch) reset() {
+	b.keys, b.agents, b.ops = b.keys[:0], b.agents[:0], b.ops[:0]
+}
+
+func (b *batch) empty() bool { return len(b.keys)+len(b.agents)+len(b.ops) == 0 }
+
+// take moves what is due by now into b, which is empty.
+func (q *queue) take(b *batch, now int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	b.keys, q.keys = q.keys, b.keys
+	b.agents, q.agents = q.agents, b.agents
+	b.ops, q.ops = q.ops, b.ops
+	b.keys = q.grace.pop(b.keys, now)
+	switch {
+	case q.lazy.next() <= now, !b.empty():
+		b.keys = q.lazy.pop(b.keys, now+lazyDelay-lazyRide)
+	}
+}
+
+// putBack undoes take, but for the ops, after a commit that failed.
+func (q *queue) putBack(b *batch) {
+	q.mu.Lock()
+	q.keys = append(q.keys, b.keys...)
+	q.agents = append(q.agents, b.agents...)
+	q.mu.Unlock()
+}
+
+// next returns when something is due; what was put in by now is due at once.
+func (q *queue) next() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.keys)+len(q.agents)+len(q.ops) > 0 {
+		return 0
+	}
+	return min(q.grace.next(), q.lazy.next())
+}

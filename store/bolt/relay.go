@@ -1,0 +1,98 @@
+package bolt
+
+import (
+	"context"
+
+	"github.com/edition-push/edition"
+)
+
+// Relay implements edition.Store.
+func (s *Store) Relay(ctx context.Context, name, id string) (edition.Owner, error) {
+	if s.relays.known(name) == 0 {
+		if err := s.Err(); err != nil {
+			return 0, err
+		}
+	}
+	n, lapsed, saved := s.relays.meet(name, id)
+	if lapsed {
+		s.lapse(edition.Owner(n))
+	}
+	if saved {
+		return edition.Owner(n), nil
+	}
+	return edition.Owner(n), s.written(ctx)
+}
+
+// lapse takes the marks off what is in memory for a relay. In the tables they
+// have lapsed with the epoch.
+func (s *Store) lapse(owner edition.Owner) {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		if sh.rows.Load() == 0 {
+			continue
+		}
+		sh.mu.Lock()
+		sh.gen++
+		for x := range sh.from(edition.Key{}) {
+			if r := x.row(); r.owner == owner && r.is(isHeld) {
+				r.clear(isHeld)
+				r.set(isSoft)
+				x.set(r)
+			}
+		}
+		sh.mu.Unlock()
+	}
+}
+
+// written waits for a commit of what is to be written now.
+func (s *Store) written(ctx context.Context) error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	s.queue.mu.Lock()
+	s.queue.ops = append(s.queue.ops, done)
+	s.queue.mu.Unlock()
+	s.queue.ring()
+	return s.await(ctx, done)
+}
+
+// SetRoute implements edition.Store.
+func (s *Store) SetRoute(ctx context.Context, h edition.Holder, r edition.Route) error {
+	if h.Owner == edition.Direct {
+		return s.change(ctx, h.UAID, func(sh *shard, _ int64) ([]edition.Key, error) {
+			a, err := s.findAgent(sh, h.UAID)
+			if err != nil {
+				return nil, err
+			}
+			if a == nil {
+				return nil, errNobody
+			}
+			s.route(sh, h.UAID, a, r)
+			return nil, nil
+		})
+	}
+	if err := s.Err(); err != nil {
+		return err
+	}
+	if !s.relays.change(uint32(h.Owner), func(p *party) { p.route = r }) {
+		return errNobody
+	}
+	return s.written(ctx)
+}
+
+// RouteOf implements edition.Store.
+func (s *Store) RouteOf(h edition.Holder) (edition.Route, error) {
+	if h.Owner != edition.Direct {
+		p, _ := s.relays.get(uint32(h.Owner))
+		return p.route, nil
+	}
+	sh := &s.shards[shardOf(h.UAID)]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	a, err := s.findAgent(sh, h.UAID)
+	if a == nil || err != nil {
+		return edition.Route{}, err
+	}
+	return a.route, nil
+}

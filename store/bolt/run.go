@@ -1,0 +1,165 @@
+package bolt
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/edition-push/edition"
+)
+
+const (
+	// retryEvery is how often a commit is tried again while the disk is full.
+	retryEvery = time.Second
+	// shutdownFold bounds the fold at the end; what it leaves is in the
+	// journal, and read again at the next start.
+	shutdownFold = 10 * time.Second
+)
+
+// Run makes the commits until ctx ends: then the last one, a fold of all that
+// is in the journal, and nil. Nothing becomes durable without it. A commit of
+// unknown outcome ends it with ErrDisk.
+func (s *Store) Run(ctx context.Context) error {
+	defer s.stop(errClosed)
+	defer s.sweeper(ctx)()
+	c := new(commit)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	synced := time.Now()
+	for ctx.Err() == nil {
+		c.reset()
+		now := s.ticks()
+		s.queue.take(&c.batch, now)
+		s.build(c)
+		s.slice(c, now)
+		c.probe = s.Err() != nil
+		if len(c.ops) == 0 && c.nothing() {
+			s.rest(ctx, timer)
+			continue
+		}
+		if err := s.once(ctx, c); err != nil {
+			return err
+		}
+		if c.slice.active && len(c.images) == 0 && !s.pressed() {
+			s.breathe(ctx, timer)
+		}
+		if s.Options.Sync == SyncInterval && time.Since(synced) >= s.Options.Interval {
+			if err := s.sync(); err != nil {
+				return err
+			}
+			synced = time.Now()
+		}
+	}
+	return s.last(c)
+}
+
+// once makes one commit. A full disk is not an error: it waits for a while.
+func (s *Store) once(ctx context.Context, c *commit) error {
+	err := s.commit(c)
+	switch {
+	case err == nil:
+		s.finish(c)
+		if s.Err() != nil {
+			s.Options.Log.Info("events are kept again", "path", s.path)
+			s.fail(nil)
+		}
+		return nil
+	case isFull(err):
+		s.metrics.failures.WithLabelValues("full").Inc()
+		if s.Err() == nil {
+			s.Options.Log.Error("no room to keep events: refusing them, delivering what is there", "path", s.path, "err", err)
+		}
+		full := edition.RetryAfter(fmt.Errorf("%w: no room to keep events", edition.ErrUnavailable), 10*time.Second)
+		s.fail(full)
+		s.undo(c, full)
+		pause(ctx, retryEvery)
+		return nil
+	}
+	s.metrics.failures.WithLabelValues("unknown").Inc()
+	broken := fmt.Errorf("%w: %s: %w", edition.ErrDisk, s.path, err)
+	s.fail(broken)
+	s.undo(c, broken)
+	return broken
+}
+
+// rest waits until there is something to do.
+func (s *Store) rest(ctx context.Context, timer *time.Timer) {
+	wait := min(s.queue.next()-s.ticks(), idleEvery)
+	if s.Options.Sync == SyncInterval {
+		wait = min(wait, s.Options.Interval.Milliseconds())
+	}
+	if wait <= 0 {
+		return
+	}
+	timer.Reset(time.Duration(wait) * time.Millisecond)
+	select {
+	case <-ctx.Done():
+	case <-s.queue.bell:
+	case <-timer.C:
+	}
+}
+
+// breathe leaves the disk to others between two slices of an unhurried sweep.
+func (s *Store) breathe(ctx context.Context, timer *time.Timer) {
+	timer.Reset(sliceTime * time.Millisecond)
+	select {
+	case <-ctx.Done():
+	case <-s.queue.bell:
+		s.queue.ring()
+	case <-timer.C:
+	}
+}
+
+func (s *Store) sync() error {
+	if err := s.db.Sync(); err != nil {
+		broken := fmt.Errorf("%w: %s: %w", edition.ErrDisk, s.path, err)
+		s.fail(broken)
+		return broken
+	}
+	return nil
+}
+
+// last commits whatever waits, and folds the journal away.
+func (s *Store) last(c *commit) error {
+	if s.Err() == nil {
+		s.fail(errClosed)
+	}
+	c.reset()
+	s.queue.take(&c.batch, never)
+	s.build(c)
+	s.fold.finish(s.ticks() + shutdownFold.Milliseconds())
+	for {
+		err := s.commit(c)
+		switch {
+		case err == nil:
+			s.finish(c)
+		case isFull(err):
+			s.undo(c, s.Err())
+			s.Options.Log.Error("no room for the last commit: what it would have cleared will be sent again", "path", s.path, "err", err)
+			return nil
+		default:
+			broken := fmt.Errorf("%w: %s: %w", edition.ErrDisk, s.path, err)
+			s.fail(broken)
+			s.undo(c, broken)
+			return broken
+		}
+		c.reset()
+		if s.slice(c, s.ticks()); c.nothing() {
+			break
+		}
+	}
+	if s.Options.Sync == SyncInterval {
+		return s.sync()
+	}
+	return nil
+}
+
+// pause waits, unless ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

@@ -1,0 +1,148 @@
+package bolt
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	bbolt "go.etcd.io/bbolt"
+
+	"github.com/edition-push/edition"
+)
+
+// tableWriter writes rows into the tables and keeps the indexes in step.
+type tableWriter struct {
+	s                       *Store
+	apps, due, held, report *bbolt.Bucket
+	key, index              []byte
+}
+
+func (s *Store) tableWriter(tx *bbolt.Tx) *tableWriter {
+	return &tableWriter{
+		s: s, apps: tx.Bucket(tableApps), due: tx.Bucket(tableDue), held: tx.Bucket(tableHeld), report: tx.Bucket(tableReports),
+	}
+}
+
+// writeSlice writes a slice of a fold, and at its end drops the journal
+// segments that it has made superfluous.
+func (s *Store) writeSlice(tx *bbolt.Tx, sl *slice) error {
+	w := s.tableWriter(tx)
+	for i := range sl.rows {
+		if err := w.write(&sl.rows[i]); err != nil {
+			return err
+		}
+	}
+	agents := tx.Bucket(tableAgents)
+	for i := range sl.agents {
+		a := &sl.agents[i]
+		var err error
+		if a.gone {
+			err = agents.Delete(a.uaid[:])
+		} else {
+			err = agents.Put(a.uaid[:], a.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !sl.last {
+		return nil
+	}
+	for _, seg := range s.fold.old {
+		if tx.Bucket(journalName(seg)) == nil {
+			continue
+		}
+		if err := tx.DeleteBucket(journalName(seg)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write brings the table of rows, and the indexes, to one row's state.
+func (w *tableWriter) write(e *entry) error {
+	key := appendKey(w.key[:0], e.key)
+	w.key = key
+	var old row
+	var oldEpoch uint32
+	was := w.apps.Get(key)
+	if was != nil {
+		body, err := unseal(key, was)
+		if err != nil {
+			return err
+		}
+		if old, oldEpoch, _, err = readRow(body); err != nil {
+			return err
+		}
+	}
+	r := &e.row
+	epoch := w.s.relays.epoch(uint32(r.owner))
+	// Index entries are moved before the row is: old's bytes are good until then.
+	if err := w.reindex(e.key, &old, oldEpoch, r, epoch); err != nil {
+		return err
+	}
+	if !r.is(isLive) {
+		if was == nil {
+			return nil
+		}
+		return w.apps.Delete(key)
+	}
+	value := seal(key, appendRow(make([]byte, headSize, 48), r, inTable, epoch))
+	if bytes.Equal(value, was) {
+		return nil
+	}
+	return w.apps.Put(key, value)
+}
+
+// place says where an index lists a row: a bucket and a number of 4 or 8 bytes.
+type place struct {
+	b      *bbolt.Bucket
+	prefix [8]byte
+	n      int
+}
+
+func (w *tableWriter) pendingPlace(r *row, epoch uint32) (p place) {
+	switch {
+	case !r.is(isPending):
+	case r.is(isHeld):
+		p.b, p.n = w.held, 8
+		binary.BigEndian.PutUint32(p.prefix[4:], epoch)
+	default:
+		p.b, p.n = w.due, 4
+	}
+	if p.b != nil {
+		binary.BigEndian.PutUint32(p.prefix[:], uint32(r.owner))
+	}
+	return p
+}
+
+func (w *tableWriter) reportPlace(r *row) (p place) {
+	if r.is(hasReport) {
+		p.b, p.n = w.report, 4
+		binary.BigEndian.PutUint32(p.prefix[:], r.up)
+	}
+	return p
+}
+
+func (w *tableWriter) reindex(k edition.Key, old *row, oldEpoch uint32, r *row, epoch uint32) error {
+	if err := w.relist(k, w.pendingPlace(old, oldEpoch), w.pendingPlace(r, epoch)); err != nil {
+		return err
+	}
+	return w.relist(k, w.reportPlace(old), w.reportPlace(r))
+}
+
+func (w *tableWriter) relist(k edition.Key, from, to place) error {
+	if from == to {
+		return nil
+	}
+	if from.b != nil {
+		w.index = appendKey(append(w.index[:0], from.prefix[:from.n]...), k)
+		if err := from.b.Delete(w.index); err != nil {
+			return err
+		}
+	}
+	if to.b == nil {
+		return nil
+	}
+	w.index = appendKey(append(w.index[:0], to.prefix[:to.n]...), k)
+	return to.b.Put(w.index, seal(w.index, make([]byte, headSize)))
+}
