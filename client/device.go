@@ -85,6 +85,7 @@ type Device struct {
 	strays   map[edition.AppID]bool          // Guarded by mu; unknown apps to be unregistered
 	todo     map[edition.Key]edition.Version // Guarded by mu; taken and not yet acked
 	dones    []func()                        // Guarded by mu; of the UPDATEs in todo
+	settling []chan struct{}                 // Guarded by mu; see Settle
 	told     string                          // Guarded by mu; the kick route upstream knows from this process
 }
 

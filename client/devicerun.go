@@ -61,6 +61,7 @@ func (d *Device) callApps(ctx context.Context) error {
 		case <-d.work:
 			d.callEndpoints()
 			d.callVersions()
+			d.passed()
 		}
 	}
 }
