@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/wire"
+)
+
+// maxAnswer bounds what is read of an answer, in bytes.
+const maxAnswer = 64 << 10
+
+func putCommand() *cobra.Command {
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "put ENDPOINT [VERSION]",
+		Short: "Send a version to an endpoint, as an app server does",
+		Long: `PUTs a version to an endpoint and prints the answer: "stored" when the version
+is on the server's disk, "delivered" when the device has acknowledged it.
+Without VERSION the server makes one, from the time.
+
+The command fails when the answer is not 2xx. Repeating it is always safe.`,
+		Example: `  edition put http://127.0.0.1:8080/v1/e/AbC… 7
+  curl -X PUT -d version=7 http://127.0.0.1:8080/v1/e/AbC…    # the same`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			u, err := url.Parse(args[0])
+			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+				return fmt.Errorf("%w: ENDPOINT %.80q is not a URL such as http://127.0.0.1:8080%sAbC…", edition.ErrUsage, args[0], wire.PathEndpoint)
+			}
+			body := ""
+			if len(args) == 2 {
+				v, err := edition.ParseVersion(args[1])
+				if err != nil {
+					return fmt.Errorf("%w: %w", edition.ErrUsage, err)
+				}
+				body = "version=" + v.String()
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			answer, err := put(ctx, u.String(), body)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), answer)
+			return err
+		},
+	}
+	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "how long to wait for the answer")
+	return cmd
+}
+
+// put sends one form and returns the answer's text. Another answer than 2xx is
+// an error that says what it was.
+func put(ctx context.Context, endpoint, body string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, endpoint, strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(req)
+	if err != nil {
+		// The URL is a capability; the address is enough.
+		if ue, ok := errors.AsType[*url.Error](err); ok {
+			err = ue.Err
+		}
+		return "", fmt.Errorf("no answer from %s: %w; is the server running there?", req.URL.Host, err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // only read
+	if resp.StatusCode/100 != 2 {
+		return "", fmt.Errorf("refused with %s: %w", resp.Status, wire.ReadProblem(resp))
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	return strings.TrimSpace(string(text)), err
+}

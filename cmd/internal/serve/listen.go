@@ -1,0 +1,83 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/configs"
+)
+
+// listen opens a TCP address; the flag is named in what to do about a failure.
+func listen(ctx context.Context, addr, flag string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
+	if err == nil {
+		return l, nil
+	}
+	hint := "choose another address with --" + flag
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		hint = "another process has it: stop that one, or " + hint
+	case errors.Is(err, syscall.EACCES):
+		hint = "ports below 1024 need a privilege: grant it, or " + hint
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		hint = "it is not an address of this machine: " + hint
+	}
+	return nil, fmt.Errorf("%w on %s: %w; %s", edition.ErrListen, addr, rootCause(err), hint)
+}
+
+// rootCause drops the words "listen tcp 127.0.0.1:1: bind:" that repeat what
+// the message says already.
+func rootCause(err error) error {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errno
+	}
+	return err
+}
+
+// secure makes the listener speak TLS when there is a certificate.
+func secure(l net.Listener, c configs.TLS) (net.Listener, error) {
+	if c.CertFile == "" {
+		return l, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("%w: tls: %w", edition.ErrConfig, err)
+	}
+	// WebSocket (RFC 6455) needs HTTP/1.1.
+	t := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if c.ClientCAFile != "" {
+		pem, err := os.ReadFile(c.ClientCAFile)
+		if err != nil {
+			return nil, fmt.Errorf("%w: tls.client_ca_file: %w", edition.ErrConfig, err)
+		}
+		t.ClientCAs = x509.NewCertPool()
+		t.ClientCAs.AppendCertsFromPEM(pem)
+		t.ClientAuth = tls.VerifyClientCertIfGiven // devices have none
+	}
+	return tls.NewListener(l, t), nil
+}
+
+// urlOf returns the URL by which this machine reaches a listener. One on all
+// addresses is reached on the loopback one.
+func urlOf(l net.Listener, c configs.TLS) string {
+	scheme := "http"
+	if c.CertFile != "" {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return scheme + "://" + l.Addr().String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}

@@ -1,0 +1,131 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/configs"
+	"github.com/edition-push/edition/store/bolt"
+)
+
+// Options say how a role speaks to its surroundings.
+type Options struct {
+	Out   io.Writer    // what a reader is told at the start; nil: nobody
+	Log   *slog.Logger // nil: as configured, to standard error
+	Ready func(Addrs)  // called once, when requests are answered; may be nil
+}
+
+// Addrs are the URLs of a running role, as bound.
+type Addrs struct {
+	URL   string // of the device door, as this machine reaches it
+	Admin string
+}
+
+// Node is a role's ground: folder, store and listeners, opened. Make one with
+// Open; Serve it or Close it.
+type Node struct {
+	// Fixed after construction.
+	Addrs
+	Store   *bolt.Store
+	Metrics *prometheus.Registry
+	Log     *slog.Logger
+	Out     io.Writer
+	role    string
+	cfg     configs.Node
+	ready   func(Addrs)
+	door    net.Listener
+	private net.Listener
+
+	draining atomic.Bool
+}
+
+// Open makes the data folder, opens both listeners and the store. Errors wrap
+// edition.ErrConfig, ErrListen, ErrDamaged or ErrLocked and say what to do.
+func Open(ctx context.Context, role string, cfg configs.Node, o Options) (_ *Node, err error) {
+	n := &Node{role: role, cfg: cfg, Log: o.Log, Out: o.Out, ready: o.Ready, Metrics: newRegistry()}
+	if n.Log == nil {
+		n.Log = NewLog(os.Stderr, cfg.Log)
+	}
+	if n.Out == nil {
+		n.Out = io.Discard
+	}
+	defer func() {
+		if err != nil {
+			n.closeListeners()
+		}
+	}()
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("%w: data: %w; choose a folder that can be written with --data", edition.ErrConfig, err)
+	}
+	if n.door, err = listen(ctx, cfg.Listen, "listen"); err != nil {
+		return nil, err
+	}
+	if n.private, err = listen(ctx, cfg.Admin, "admin"); err != nil {
+		return nil, err
+	}
+	n.Addrs = Addrs{URL: urlOf(n.door, cfg.TLS), Admin: urlOf(n.private, configs.TLS{})}
+	if n.door, err = secure(n.door, cfg.TLS); err != nil {
+		return nil, err
+	}
+	n.Store, err = bolt.Open(bolt.Options{
+		Path:            cfg.DataFile(role),
+		Sync:            cfg.Store.Sync,
+		Interval:        cfg.Store.Interval,
+		TTL:             cfg.Store.TTL,
+		RegistrationTTL: cfg.Store.RegistrationTTL,
+		SweepEvery:      cfg.Store.SweepEvery,
+		Log:             n.Log,
+		Metrics:         n.Metrics,
+	})
+	return n, err
+}
+
+// Close gives up what Open took, when Serve was not reached.
+func (n *Node) Close() error {
+	n.closeListeners()
+	return n.Store.Close()
+}
+
+func (n *Node) closeListeners() {
+	for _, l := range []net.Listener{n.door, n.private} {
+		if l != nil {
+			l.Close() //nolint:errcheck // nothing was accepted
+		}
+	}
+}
+
+// Say tells the reader at the terminal something.
+func (n *Node) Say(format string, args ...any) {
+	fmt.Fprintf(n.Out, format+"\n", args...) //nolint:errcheck // a closed terminal is no reason to stop
+}
+
+// NewLog makes the configured logger.
+func NewLog(w io.Writer, c configs.Log) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		level = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// ignoreClosed is nil for the error of a server that was shut down.
+func ignoreClosed(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}

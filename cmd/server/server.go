@@ -1,0 +1,69 @@
+// Package server is `edition server`: publish and session over one hub.
+//
+// It promises that what is made here is what the role consists of, on one
+// screen. It knows no protocol and keeps nothing.
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+
+	"github.com/edition-push/edition/cmd/internal/serve"
+	"github.com/edition-push/edition/configs"
+	"github.com/edition-push/edition/publish"
+)
+
+// Run is a server until ctx ends; then it drains and returns nil. Errors wrap
+// one of package edition's errors that end a process.
+func Run(ctx context.Context, cfg configs.Server, o serve.Options) error {
+	n, err := serve.Open(ctx, configs.RoleServer, cfg.Node, o)
+	if err != nil {
+		return err
+	}
+	p, err := build(n, cfg)
+	if err != nil {
+		return errors.Join(err, n.Close())
+	}
+	greet(n, cfg)
+	return n.Serve(ctx, p)
+}
+
+func build(n *serve.Node, cfg configs.Server) (serve.Parts, error) {
+	keys, err := publish.LoadKeyring(cfg.KeyringFile())
+	if err != nil {
+		return serve.Parts{}, err
+	}
+	relays, err := knownRelays(cfg)
+	if err != nil {
+		return serve.Parts{}, err
+	}
+	core, err := n.Core(nil)
+	if err != nil {
+		return serve.Parts{}, err
+	}
+	publicURL := cmp.Or(cfg.PublicURL, n.URL)
+	registrar := publish.NewRegistrar(keys, publicURL, n.Store)
+	apps := publish.New(publish.Options{
+		Keys:      keys,
+		PublicURL: publicURL,
+		Store:     n.Store,
+		Deliver:   core.Hub.Deliver,
+		Limits: publish.Limits{
+			Waiting: cfg.Publish.Waiting,
+			Wait:    cfg.Publish.Wait,
+			Rate:    cfg.Publish.EndpointRate,
+			Burst:   cfg.Publish.EndpointBurst,
+			Batches: cfg.Publish.Batches,
+			Idle:    cfg.Publish.Idle,
+		},
+		Log:     n.Log,
+		Metrics: n.Metrics,
+	})
+	return serve.Parts{
+		Core:      core,
+		Sessions:  n.Sessions(core, registrar, relays),
+		Apps:      apps,
+		DrainApps: apps.Drain,
+	}, nil
+}
