@@ -61,7 +61,7 @@ func (s *Store) Ack(owner edition.Owner, u edition.Update, state edition.AckStat
 			})
 		}
 		if r.flags&mustJournal&^was != 0 {
-			s.queue.later(e.Key, now)
+			s.queue.later(e.Key, s.ticks())
 		}
 	})
 	n.Ignored = len(u) - n.Cleared - n.Late

@@ -89,7 +89,7 @@ func (s *Store) deliver(sh *shard, r *edition.Receipt, i int, e edition.Event, h
 	}
 	sh.wait(e.Key, waiter{receipt: r, index: int32(i), version: e.Version})
 	if how.Grace > 0 && !row.is(mustRegister) {
-		s.queue.within(e.Key, now+max(1, how.Grace.Milliseconds()))
+		s.queue.within(e.Key, s.ticks()+max(1, how.Grace.Milliseconds()))
 		return false
 	}
 	s.queue.now(e.Key)

@@ -23,7 +23,7 @@ type queue struct {
 // timed is a key that may wait.
 type timed struct {
 	key edition.Key
-	due int64 // Unix time in milliseconds
+	due int64 // on the clock of the commit loop, Store.ticks
 }
 
 // fifo is a queue of timed keys that come in the order of their times.

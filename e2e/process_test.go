@@ -1,0 +1,221 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binary is the edition program, built once for all tests.
+var binary string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "edition-e2e-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		binary = filepath.Join(dir, "edition")
+		build := exec.Command("go", "build", "-o", binary, "../cmd/edition")
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "building edition: %v\n%s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// node is one role that runs as a process, keeps its addresses and its data
+// folder across restarts, and is killed at the end of the test.
+type node struct {
+	t     *testing.T
+	name  string
+	args  []string
+	env   []string
+	url   string // of the doors
+	admin string
+	data  string
+
+	mu  sync.Mutex // guards what follows
+	cmd *exec.Cmd
+	log bytes.Buffer
+}
+
+// Write collects the process's output.
+func (n *node) Write(b []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.log.Len() > 1<<20 {
+		n.log.Reset()
+	}
+	return n.log.Write(b)
+}
+
+// freeAddr finds an address that nobody listens on.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// tokenOf is the token of a relay.
+func tokenOf(name string) string { return "a-token-for-the-relay-" + name }
+
+func tokenFile(t *testing.T, name string) string {
+	t.Helper()
+	f := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(f, []byte(tokenOf(name)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// newServer prepares a server that relays of the given names may use.
+func newServer(t *testing.T, relays ...string) *node {
+	return newNode(t, "server", nil, relays)
+}
+
+// newRelay prepares a relay behind up.
+func newRelay(t *testing.T, name string, up *node, relays ...string) *node {
+	return newNode(t, name, []string{"--upstream", up.url, "--name", name, "--token-file", tokenFile(t, name)}, relays)
+}
+
+func newNode(t *testing.T, name string, extra, relays []string) *node {
+	t.Helper()
+	listen, admin := freeAddr(t), freeAddr(t)
+	n := &node{t: t, name: name, url: "http://" + listen, admin: "http://" + admin, data: t.TempDir()}
+	role := "relay"
+	if extra == nil {
+		role, extra = "server", []string{"--public-url", n.url}
+	}
+	n.args = append([]string{role, "--listen", listen, "--admin", admin, "--data", n.data}, extra...)
+	for _, r := range relays {
+		n.args = append(n.args, "--relay", r+"="+tokenFile(t, r))
+	}
+	t.Cleanup(func() {
+		n.kill()
+		if t.Failed() {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			t.Logf("output of %s:\n%s", n.name, tail(n.log.String(), 4000))
+		}
+	})
+	return n
+}
+
+func tail(s string, n int) string {
+	if len(s) > n {
+		return "…" + s[len(s)-n:]
+	}
+	return s
+}
+
+// start runs the process and waits until it is ready.
+func (n *node) start() *node {
+	n.t.Helper()
+	if err := n.run(); err != nil {
+		n.t.Fatal(err)
+	}
+	return n
+}
+
+// run is start for other goroutines than the test's.
+func (n *node) run() error {
+	cmd := exec.Command(binary, n.args...)
+	cmd.Env = append(os.Environ(), n.env...)
+	cmd.Stdout, cmd.Stderr = n, n
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.cmd = cmd
+	n.mu.Unlock()
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	deadline := time.After(30 * time.Second)
+	for {
+		resp, err := http.Get(n.admin + "/readyz")
+		if err == nil {
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case err := <-exited:
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			return fmt.Errorf("%s ended before it was ready: %v\n%s", n.name, err, tail(n.log.String(), 2000))
+		case <-deadline:
+			return fmt.Errorf("%s is not ready after 30 s", n.name)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// kill ends the process as a crash would.
+func (n *node) kill() { n.signal(syscall.SIGKILL) }
+
+// stop asks the process to end, and waits.
+func (n *node) stop() { n.signal(syscall.SIGTERM) }
+
+func (n *node) signal(s syscall.Signal) {
+	n.mu.Lock()
+	cmd := n.cmd
+	n.cmd = nil
+	n.mu.Unlock()
+	if cmd == nil {
+		return
+	}
+	cmd.Process.Signal(s)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for ctx.Err() == nil && syscall.Kill(cmd.Process.Pid, 0) == nil {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if ctx.Err() != nil {
+		n.t.Errorf("%s did not end within 30 s of %v", n.name, s)
+		cmd.Process.Kill()
+	}
+}
+
+// metric returns the sum of all samples whose name starts with the prefix.
+func (n *node) metric(prefix string) float64 {
+	n.t.Helper()
+	resp, err := http.Get(n.admin + "/metrics")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	var sum float64
+	for line := range strings.Lines(string(body)) {
+		if strings.HasPrefix(line, prefix) {
+			var v float64
+			fmt.Sscan(line[strings.LastIndexByte(line, ' ')+1:], &v)
+			sum += v
+		}
+	}
+	return sum
+}

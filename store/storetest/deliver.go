@@ -1,0 +1,156 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/edition-push/edition"
+)
+
+// aWhile is a grace that does not end within a test.
+const aWhile = time.Hour
+
+var deliverTests = map[string]func(*fixture){
+	"stored, visible and fresh": func(f *fixture) {
+		k := f.app(edition.Direct, "")
+		r := f.s.Deliver(one(k, 5), edition.Delivery{})
+		if len(r.Fresh) != 1 || r.Fresh[0] != (edition.Holder{UAID: k.UAID}) {
+			f.Fatalf("fresh %v", r.Fresh)
+		}
+		f.pending(edition.Direct, k.UAID, event(k, 5))
+		f.wantResult(f.result(r), stored(5))
+		f.state(k, edition.StatePending, 5)
+	},
+	"version zero": func(f *fixture) {
+		k := f.app(edition.Direct, "")
+		f.wantResult(f.put(k, 0), stored(0))
+		f.pending(edition.Direct, k.UAID, event(k, 0))
+		f.send(edition.Direct, k, 0)
+		f.ack(edition.Direct, k, 0, edition.AckDelivered, cleared)
+		f.wantResult(f.put(k, 0), delivered(0))
+		f.wantResult(f.put(k, edition.MaxVersion), stored(edition.MaxVersion))
+	},
+	"the greatest wins": func(f *fixture) {
+		k := f.app(edition.Direct, "")
+		f.put(k, 5)
+		f.wantResult(f.put(k, 7), stored(7))
+		r := f.s.Deliver(one(k, 6), edition.Delivery{})
+		if len(r.Fresh) != 0 {
+			f.Fatalf("a lower version is fresh: %v", r.Fresh)
+		}
+		f.wantResult(f.result(r), superseded(7))
+		f.wantResult(f.put(k, 7), stored(7))
+		f.pending(edition.Direct, k.UAID, event(k, 7))
+	},
+	"a lower or equal one waits for the pending one": func(f *fixture) {
+		k := f.app(edition.Direct, "")
+		first := f.s.Deliver(one(k, 7), edition.Delivery{Grace: aWhile})
+		lower := f.s.Deliver(one(k, 6), edition.Delivery{Grace: aWhile})
+		equal := f.s.Deliver(one(k, 7), edition.Delivery{Grace: aWhile})
+		if isDone(first) || isDone(lower) || isDone(equal) || len(lower.Fresh)+len(equal.Fresh) > 0 {
+			f.Fatal("answered before the commit")
+		}
+		now := f.s.Deliver(one(k, 5), edition.Delivery{})
+		f.wantResult(f.result(now), superseded(7))
+		f.wantResult(f.result(first), stored(7))
+		f.wantResult(f.result(lower), superseded(7))
+		f.wantResult(f.result(equal), stored(7))
+	},
+	"an ack overtakes the commit": func(f *fixture) {
+		k := f.app(edition.Direct, "")
+		six := f.s.Deliver(one(k, 6), edition.Delivery{Grace: aWhile})
+		seven := f.s.Deliver(one(k, 7), edition.Delivery{Grace: aWhile})
+		f.send(edition.Direct, k, 7)
+		f.ack(edition.Direct, k, 7, edition.AckDelivered, cleared)
+		f.wantResult(f.result(six), delivered(6))
+		f.wantResult(f.result(seven), delivered(7))
+		f.state(k, edition.StateDelivered, 7)
+	},
+	"an ack overtakes the commit of what it names only": func(f *fixture) {
+		k := f.app(edition.Direct, "")
+		six := f.s.Deliver(one(k, 6), edition.Delivery{Grace: aWhile})
+		f.send(edition.Direct, k, 6)
+		seven := f.s.Deliver(one(k, 7), edition.Delivery{Grace: aWhile})
+		f.ack(edition.Direct, k, 6, edition.AckDelivered, late)
+		f.wantResult(f.result(six), delivered(6))
+		if isDone(seven) {
+			f.Fatal("the version above the ack is done")
+		}
+		f.pending(edition.Direct, k.UAID, event(k, 7))
+	},
+	"the grace ends": func(f *fixture) {
+		k := f.app(edition.Direct, "")
+		r := f.s.Deliver(one(k, 7), edition.Delivery{Grace: 20 * time.Millisecond})
+		f.wantResult(f.result(r), stored(7))
+	},
+	"delivered stays delivered": func(f *fixture) {
+		k := f.app(edition.Direct, "")
+		f.put(k, 7)
+		f.send(edition.Direct, k, 7)
+		f.ack(edition.Direct, k, 7, edition.AckDelivered, cleared)
+		for _, v := range []edition.Version{7, 6} {
+			r := f.s.Deliver(one(k, v), edition.Delivery{})
+			if len(r.Fresh) > 0 {
+				f.Fatal("a delivered version is fresh")
+			}
+			f.wantResult(f.result(r), delivered(v))
+		}
+		f.pending(edition.Direct, k.UAID)
+		f.wantResult(f.put(k, 8), stored(8))
+	},
+	"gone": func(f *fixture) {
+		k := edition.Key{UAID: edition.NewUAID(), AppID: edition.NewAppID()}
+		f.wantResult(f.put(k, 1), edition.Result{Outcome: edition.OutcomeGone})
+		known := f.app(edition.Direct, "")
+		known.AppID = edition.NewAppID()
+		f.wantResult(f.put(known, 1), edition.Result{Outcome: edition.OutcomeGone})
+	},
+	"adopted or refused": func(f *fixture) {
+		known := f.app(edition.Direct, "up")
+		known.AppID = edition.NewAppID()
+		r := f.s.Deliver(one(known, 3), edition.Delivery{Adopt: true})
+		f.wantResult(f.result(r), stored(3))
+		f.pending(edition.Direct, known.UAID, event(known, 3))
+		unknown := edition.Key{UAID: edition.NewUAID(), AppID: edition.NewAppID()}
+		r = f.s.Deliver(one(unknown, 3), edition.Delivery{Adopt: true})
+		f.wantResult(f.result(r), edition.Result{Outcome: edition.OutcomeRefused})
+	},
+	"the store makes the version": func(f *fixture) {
+		k := f.app(edition.Direct, "")
+		before := edition.Version(time.Now().UnixMilli())
+		made := f.result(f.s.Deliver(one(k, 0), edition.Delivery{Make: true})).Version
+		if after := edition.Version(time.Now().UnixMilli()); made < before || made > after {
+			f.Fatalf("made %d between %d and %d", made, before, after)
+		}
+		const future = 1 << 60
+		f.put(k, future)
+		r := f.s.Deliver(one(k, 0), edition.Delivery{Make: true})
+		f.wantResult(f.result(r), stored(future+1))
+		f.send(edition.Direct, k, future+1)
+		f.ack(edition.Direct, k, future+1, edition.AckDelivered, cleared)
+		f.wantResult(f.result(f.s.Deliver(one(k, 0), edition.Delivery{Make: true})), stored(future+2))
+	},
+	"a whole update": func(f *fixture) {
+		var u edition.Update
+		for range 300 {
+			u = append(u, event(f.app(edition.Direct, ""), 9))
+		}
+		u = u.Normalize()
+		gone := event(edition.Key{UAID: edition.NewUAID(), AppID: edition.NewAppID()}, 1)
+		r := f.s.Deliver(append(u[:len(u):len(u)], gone), edition.Delivery{})
+		rs, err := r.Wait(f.ctx())
+		f.ok(err)
+		for i := range u {
+			f.wantResult(rs[i], stored(9))
+			f.pending(edition.Direct, u[i].UAID, u[i])
+		}
+		f.wantResult(rs[len(u)], edition.Result{Outcome: edition.OutcomeGone})
+		if len(r.Fresh) != len(u) {
+			f.Fatalf("%d fresh of %d", len(r.Fresh), len(u))
+		}
+	},
+	"an empty update": func(f *fixture) {
+		if rs, err := f.s.Deliver(nil, edition.Delivery{}).Wait(f.ctx()); err != nil || len(rs) > 0 {
+			f.Fatal(rs, err)
+		}
+	},
+}
