@@ -46,8 +46,8 @@ const (
 	Gone                       // the target no longer exists; its route is forgotten
 	Refused                    // the configuration no longer allows it
 	Failed                     // this attempt failed; tried again later
-	RateLimited                // had to wait for the driver's rate or the target's budget
-	BreakerOpen                // had to wait for a failing provider
+	RateLimited                // had to wait for the driver's rate, or for the target's budget
+	BreakerOpen                // no kick: the provider fails, and all kicks wait
 	GaveUp                     // still pending after give_up; waits for a new event
 	Answered                   // the party connected after a kick
 	Unanswered                 // it had not when the next attempt was due

@@ -47,7 +47,8 @@ func (d *Dispatcher) fly(ctx context.Context, b *batch) {
 	d.land(b)
 	if d.log.Enabled(ctx, slog.LevelDebug) {
 		for n, who := range b.who {
-			d.log.DebugContext(ctx, "kick", "driver", b.gate.name, "uaid", who.UAID, "outcome", outcomeOf(b.errs[n]).String(), "err", b.errs[n])
+			d.log.DebugContext(ctx, "kick", "driver", b.gate.name, "relay", uint32(who.Owner), "uaid", who.UAID,
+				"outcome", outcomeOf(b.errs[n]).String(), "err", b.errs[n])
 		}
 	}
 	d.forgetGone(b)
@@ -97,9 +98,7 @@ func (d *Dispatcher) land(b *batch) {
 		d.after(i, g, o, err, b.at, now)
 	}
 	g.inFlight--
-	if g.queue.n > 0 {
-		d.ring()
-	}
+	d.ring()
 	d.mu.Unlock()
 	for o, n := range counts {
 		if n > 0 {
@@ -120,6 +119,7 @@ func (d *Dispatcher) breaker(g *gate, err error, now int64) {
 	case errors.Is(err, edition.ErrUnavailable):
 		if g.failed(now) {
 			g.open.Set(1)
+			g.counts[BreakerOpen].Inc()
 			d.log.Warn("a kick driver fails; its kicks wait", "driver", g.name, "wait", time.Duration(g.until-now), "err", err)
 		}
 	}

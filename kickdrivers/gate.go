@@ -56,28 +56,20 @@ func (g *gate) room(now int64) int {
 	return int(min(g.tokens, batchSize))
 }
 
-// next is when to look at the queue again; ok is false when nobody is in it,
-// or the end of a batch will tell.
-func (g *gate) next(now int64) (at int64, ok bool) {
+// opens is when there may be room. ok is false when the end of a batch will
+// tell.
+func (g *gate) opens(now int64) (at int64, ok bool) {
 	switch {
-	case g.queue.n == 0, g.inFlight >= g.policy.Parallel, g.until != 0 && g.inFlight > 0:
+	case g.inFlight >= g.policy.Parallel, g.until != 0 && g.inFlight > 0:
 		return 0, false
-	case g.until > now:
-		return g.until, true
+	case g.until != 0:
+		return max(g.until, now), true
 	}
 	g.fill(now)
 	if g.tokens >= 1 {
 		return now, true
 	}
 	return now + max(int64(tick), int64((1-g.tokens)/g.policy.Rate*1e9)), true
-}
-
-// why is the outcome of having to wait here.
-func (g *gate) why() Outcome {
-	if g.until != 0 {
-		return BreakerOpen
-	}
-	return RateLimited
 }
 
 // passed and failed tell the breaker about one attempt each. Both report

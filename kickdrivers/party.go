@@ -57,6 +57,7 @@ type table struct {
 	chunks []*[chunkSize]party
 	unused int32 // head of the free list, linked by next
 	limit  int
+	high   int32 // slots that were ever used
 	hand   int32 // where the search for a party that can make room goes on
 }
 
@@ -84,6 +85,7 @@ func (t *table) add(who edition.Holder) int32 {
 	t.unused = p.next
 	*p = party{who: who, entry: noEntry, next: none, prev: none}
 	t.index[who] = i
+	t.high = max(t.high, i+1)
 	return i
 }
 
@@ -101,9 +103,8 @@ const sweepSteps = 64
 // sweep returns a party that may make room for another, or none: one that was
 // kicked, waits for the effect, and may by now be kicked again.
 func (t *table) sweep(mayGo func(*party) bool) int32 {
-	n := int32(len(t.chunks) * chunkSize)
-	for range min(sweepSteps, n) {
-		if t.hand++; t.hand >= n {
+	for range min(sweepSteps, t.high) {
+		if t.hand++; t.hand >= t.high {
 			t.hand = 0
 		}
 		if mayGo(t.at(t.hand)) {

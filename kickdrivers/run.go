@@ -14,6 +14,8 @@ const (
 	// restCheck is how often a party that was given up is looked at, to see
 	// whether what was pending has gone.
 	restCheck = time.Hour
+	// late is how long a kick may wait for its turn before it is counted.
+	late = 100 * time.Millisecond
 	// routeRetry is when to ask again for a route that could not be read.
 	routeRetry = time.Second
 )
@@ -63,18 +65,19 @@ func (d *Dispatcher) end() {
 }
 
 // collect takes up to a batch of parties whose turn has come into d.items:
-// those who waited at a gate, then those whose time has come. When there are
-// none it returns for how long to sleep.
+// those who wait at a gate, then those whose time has come, but no more than
+// the gates have room for. When there are none it returns for how long to
+// sleep.
 func (d *Dispatcher) collect() (sleep time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.now()
 	d.items, d.asleep = d.items[:0], 0
+	room := 0
 	for _, g := range d.gates {
-		if g.queue.n == 0 {
-			continue
-		}
-		n := min(g.room(now), g.queue.n, batchSize-len(d.items))
+		free := g.room(now)
+		n := min(free, g.queue.n, batchSize-len(d.items))
+		room += free - n
 		if n > 0 {
 			g.inFlight++
 			d.launch[g.index] = d.newBatch(g)
@@ -86,7 +89,8 @@ func (d *Dispatcher) collect() (sleep time.Duration) {
 			d.inHand(i, g)
 		}
 	}
-	for _, i := range d.fired[:d.wheel.fire(&d.table, now, d.fired[:batchSize-len(d.items)])] {
+	room = min(room, batchSize-len(d.items))
+	for _, i := range d.fired[:d.wheel.fire(&d.table, now, d.fired[:room])] {
 		if d.table.at(i).state == cooling {
 			d.table.remove(i)
 			continue
@@ -96,17 +100,27 @@ func (d *Dispatcher) collect() (sleep time.Duration) {
 	if len(d.items) > 0 {
 		return 0
 	}
-	next := int64(math.MaxInt64)
-	if at, ok := d.wheel.next(); ok {
-		next = at
-	}
+	d.asleep = d.nextLook(now)
+	return time.Duration(max(1, d.asleep-now))
+}
+
+// nextLook is when there is something to do, if nobody rings before: when the
+// next party on the wheel is due and a gate has room for it, or when a gate
+// has room for one that waits there.
+func (d *Dispatcher) nextLook(now int64) int64 {
+	next, open := int64(math.MaxInt64), int64(math.MaxInt64)
 	for _, g := range d.gates {
-		if at, ok := g.next(now); ok {
-			next = min(next, at)
+		if at, ok := g.opens(now); ok {
+			open = min(open, at)
+			if g.queue.n > 0 {
+				next = min(next, at)
+			}
 		}
 	}
-	d.asleep = next
-	return time.Duration(max(1, next-now))
+	if at, ok := d.wheel.next(); ok {
+		next = min(next, max(at, open))
+	}
+	return next
 }
 
 func (d *Dispatcher) inHand(i int32, paid *gate) {
@@ -198,10 +212,12 @@ func (d *Dispatcher) admit(it *item, now int64) bool {
 	case at > now:
 		d.wait(i, p, at)
 	case it.paid == g, g.queue.n == 0 && d.seat(g, now):
+		if now-p.due > int64(late) {
+			g.counts[RateLimited].Inc()
+		}
 		d.launch[g.index].add(it, p)
 		return true
 	default:
-		g.counts[g.why()].Inc()
 		p.state = queued
 		g.queue.push(&d.table, i)
 	}

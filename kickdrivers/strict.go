@@ -17,7 +17,7 @@ func strict(keys map[string]any, into any) []error {
 	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
 		Result:      into,
 		ErrorUnused: true,
-		DecodeHook:  mapstructure.ComposeDecodeHookFunc(durationOf, wholeOf),
+		DecodeHook:  mapstructure.ComposeDecodeHookFunc(durationOf, shapeOf),
 	})
 	if err != nil {
 		return []error{err}
@@ -40,10 +40,14 @@ func durationOf(_, to reflect.Type, v any) (any, error) {
 	return nil, fmt.Errorf(`%#v is not a duration such as "300ms" or "24h"`, v)
 }
 
-// wholeOf keeps a fraction from being cut off.
-func wholeOf(_, to reflect.Type, v any) (any, error) {
+// shapeOf keeps a fraction from being cut off, and one value from being taken
+// for a list.
+func shapeOf(_, to reflect.Type, v any) (any, error) {
 	if f, ok := v.(float64); ok && to.Kind() == reflect.Int && f != math.Trunc(f) {
 		return nil, fmt.Errorf("%v is not a whole number", v)
+	}
+	if v != nil && to.Kind() == reflect.Slice && reflect.TypeOf(v).Kind() != reflect.Slice {
+		return nil, fmt.Errorf("%#v is not a list", v)
 	}
 	return v, nil
 }
@@ -53,14 +57,14 @@ func flatten(err error) []error {
 	var all []error
 	var walk func(error)
 	walk = func(err error) {
-		if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each level by itself
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
 			for _, e := range many.Unwrap() {
 				walk(e)
 			}
 			return
 		}
 		if one, ok := err.(*mapstructure.DecodeError); ok { //nolint:errorlint // each level by itself
-			all = append(all, named(one))
+			all = append(all, named(one)...)
 			return
 		}
 		if inner := errors.Unwrap(err); inner != nil {
@@ -75,19 +79,23 @@ func flatten(err error) []error {
 	return all
 }
 
-func named(e *mapstructure.DecodeError) error {
-	// For the top level of a struct the decoder gives its type's name.
+// named says what a fault is about. For unknown keys the decoder gives them
+// all at once, and at the top level the struct's type as the path.
+func named(e *mapstructure.DecodeError) (all []error) {
 	path, what := e.Name(), e.Unwrap()
 	if keys, ok := strings.CutPrefix(what.Error(), "has invalid keys: "); ok {
-		if strings.HasPrefix(path, "kickdrivers.") || strings.HasSuffix(path, ".Config") {
-			return fmt.Errorf("%s: unknown key", keys)
+		if path += "."; !strings.Contains(path, "]") {
+			path = ""
 		}
-		return fmt.Errorf("%s.{%s}: unknown key", path, keys)
+		for key := range strings.SplitSeq(keys, ", ") {
+			all = append(all, fmt.Errorf("%s%s: unknown key", path, key))
+		}
+		return all
 	}
 	if bad, ok := errors.AsType[*mapstructure.UnconvertibleTypeError](what); ok {
-		return fmt.Errorf("%s: %#v is not a %s", path, bad.Value, kindOf(bad.Expected.Type()))
+		what = fmt.Errorf("%#v is not a %s", bad.Value, kindOf(bad.Expected.Type()))
 	}
-	return fmt.Errorf("%s: %w", path, what)
+	return []error{fmt.Errorf("%s: %w", path, what)}
 }
 
 func kindOf(t reflect.Type) string {
@@ -97,7 +105,7 @@ func kindOf(t reflect.Type) string {
 	case reflect.Int, reflect.Float64:
 		return "number"
 	case reflect.Bool:
-		return "true or false"
+		return "truth value: true or false"
 	case reflect.Slice:
 		return "list"
 	}

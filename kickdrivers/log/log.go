@@ -51,14 +51,22 @@ type target struct {
 // maxLabel is the greatest length of a label, in bytes.
 const maxLabel = 64
 
-// Check accepts any object with a label of 1 to 64 printable characters.
-func (d *Driver) Check(raw json.RawMessage, _ netip.Addr, _ int) (json.RawMessage, error) {
+func parse(raw json.RawMessage) (target, error) {
 	var t target
 	if err := json.Unmarshal(raw, &t); err != nil {
-		return nil, fmt.Errorf(`%w: the target is not an object such as {"label":"lamp"}`, edition.ErrMalformed)
+		return t, fmt.Errorf(`%w: the target is not an object such as {"label":"lamp"}`, edition.ErrMalformed)
 	}
 	if t.Label == "" || len(t.Label) > maxLabel || strings.ContainsFunc(t.Label, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return nil, fmt.Errorf("%w: label %.80q is not 1 to %d printable characters", edition.ErrMalformed, t.Label, maxLabel)
+		return t, fmt.Errorf("%w: label %.80q is not 1 to %d bytes of printable text", edition.ErrMalformed, t.Label, maxLabel)
+	}
+	return t, nil
+}
+
+// Check accepts any object with a label of 1 to 64 bytes of printable text.
+func (d *Driver) Check(raw json.RawMessage, _ netip.Addr, _ int) (json.RawMessage, error) {
+	t, err := parse(raw)
+	if err != nil {
+		return nil, err
 	}
 	return json.Marshal(t)
 }
@@ -66,9 +74,9 @@ func (d *Driver) Check(raw json.RawMessage, _ netip.Addr, _ int) (json.RawMessag
 // Kick writes a line for each target.
 func (d *Driver) Kick(ctx context.Context, targets []json.RawMessage, errs []error) {
 	for i, raw := range targets {
-		var t target
-		if err := json.Unmarshal(raw, &t); err != nil {
-			errs[i] = fmt.Errorf("%w: the stored target cannot be read", edition.ErrGone)
+		t, err := parse(raw)
+		if err != nil {
+			errs[i] = fmt.Errorf("%w: the stored target cannot be read: %w", edition.ErrGone, err)
 			continue
 		}
 		d.log.Log(ctx, d.level, "kick", "label", t.Label)

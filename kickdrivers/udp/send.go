@@ -2,6 +2,7 @@ package udp
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -33,8 +34,7 @@ func listen(network string, local netip.Addr) (*conn, error) {
 	}
 	c := &conn{UDPConn: pc.(*net.UDPConn)}
 	if err := c.prepare(network); err != nil {
-		c.Close()
-		return nil, err
+		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }

@@ -68,7 +68,7 @@ func (f *form) target() (target, error) {
 		return t, fmt.Errorf("%w: port %d is not between 1 and 65535", edition.ErrMalformed, *f.Port)
 	case f.Proto != "" && f.Proto != "udp" && f.Proto != "tcp":
 		return t, fmt.Errorf("%w: proto %.20q is not udp or tcp", edition.ErrMalformed, f.Proto)
-	case (f.MCC != "" || f.MNC != "") && !(validMCC.MatchString(f.MCC) && validMNC.MatchString(f.MNC)):
+	case (f.MCC != "" || f.MNC != "") && (!validMCC.MatchString(f.MCC) || !validMNC.MatchString(f.MNC)):
 		return t, fmt.Errorf("%w: mcc %.10q and mnc %.10q are not three digits and two or three", edition.ErrMalformed, f.MCC, f.MNC)
 	case len(f.NetID) > maxNetID:
 		return t, fmt.Errorf("%w: netid is longer than %d bytes", edition.ErrMalformed, maxNetID)

@@ -1,0 +1,62 @@
+package kickdrivers_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/kickdrivers"
+)
+
+func TestCheck(t *testing.T) {
+	two := func(*kickdrivers.Policy) {}
+	bubble(t, func(r *rig) {
+		for _, c := range []struct {
+			kick   string
+			driver string // of the route
+			err    error
+			says   string
+		}{
+			{kick: ``},
+			{kick: `null`},
+			{kick: `{"driver":"one","to":"7"}`, driver: "one"},
+			{kick: `{"driver":"two","to":"7"}`, driver: "two"},
+			{kick: `{"to":"7"}`, driver: "one"},
+			{kick: `{"to":"7","err":"one"}`, driver: "two"}, // the first that accepts
+			{kick: `{"to":"7","err":"forbidden"}`, err: edition.ErrForbidden, says: "one: not allowed; two: not allowed"},
+			{kick: `{"to":"7","err":"malformed"}`, err: edition.ErrMalformed, says: "one: malformed; two: malformed"},
+			{kick: `{"driver":"two","err":"forbidden"}`, err: edition.ErrForbidden, says: "two: "},
+			{kick: `{"driver":"six"}`, err: edition.ErrForbidden, says: `"six" is not one of ["one" "two"]`},
+			{kick: `{"driver":""}`, err: edition.ErrForbidden},
+			{kick: `{"driver":7}`, err: edition.ErrMalformed},
+			{kick: `[]`, err: edition.ErrMalformed},
+			{kick: `"udp"`, err: edition.ErrMalformed},
+			{kick: `{"driver":"one"`, err: edition.ErrMalformed},
+			{kick: `{"driver":"one"} x`, err: edition.ErrMalformed},
+			{kick: `{"x":"` + strings.Repeat("x", 5000) + `"}`, err: edition.ErrMalformed, says: "more than 4096"},
+		} {
+			route, err := r.d.Check(json.RawMessage(c.kick), netip.Addr{}, 100)
+			if !errors.Is(err, c.err) || err != nil && !strings.Contains(err.Error(), c.says) {
+				t.Errorf("Check(%.60s): error %v, want %v saying %q", c.kick, err, c.err, c.says)
+			}
+			if err == nil && (route.Driver != c.driver || c.driver != "" && string(route.Target) != "7") {
+				t.Errorf("Check(%.60s) = %v, want the driver %q", c.kick, route, c.driver)
+			}
+		}
+	}, two, two)
+}
+
+func TestCheckWithoutDrivers(t *testing.T) {
+	d, err := kickdrivers.New(kickdrivers.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kick := range []string{`{}`, `{"driver":"udp"}`} {
+		if _, err := d.Check(json.RawMessage(kick), netip.Addr{}, 100); !errors.Is(err, edition.ErrForbidden) {
+			t.Errorf("Check(%s): %v, want ErrForbidden", kick, err)
+		}
+	}
+}

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package udp_test
+
+import "net"
+
+func shrinkBacklog(net.Listener) {}

@@ -1,0 +1,289 @@
+package udp_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/kickdrivers/kicktest"
+	"github.com/edition-push/edition/kickdrivers/udp"
+)
+
+var loopback = udp.Network{Name: "loopback", CIDRs: []string{"127.0.0.0/8", "::1/128"}}
+
+func open(t testing.TB, change func(*udp.Config)) *udp.Driver {
+	t.Helper()
+	c := udp.DefaultConfig()
+	c.Networks = []udp.Network{loopback}
+	if change != nil {
+		change(&c)
+	}
+	d, err := udp.New(c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() }) // some tests have closed it
+	return d
+}
+
+// sink counts the datagrams that arrive at a port of every loopback address.
+func sink(t *testing.T) (port uint16, arrived func() int) {
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for buf := make([]byte, 1024); ; {
+			k, err := c.Read(buf)
+			if err != nil {
+				return
+			}
+			if strings.HasPrefix(string(buf[:k]), "NOTIFY 127.") {
+				n.Add(1)
+			}
+		}
+	}()
+	t.Cleanup(func() { _ = c.Close(); <-done })
+	return uint16(c.LocalAddr().(*net.UDPAddr).Port), func() int { return int(n.Load()) }
+}
+
+// acceptor counts TCP connections that bring a kick.
+func acceptor(t *testing.T) (port uint16, arrived func() int) {
+	l, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if b, err := io.ReadAll(c); err == nil && strings.HasPrefix(string(b), "NOTIFY 127.") {
+				n.Add(1)
+			}
+			c.Close()
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-done })
+	return uint16(l.Addr().(*net.TCPAddr).Port), func() int { return int(n.Load()) }
+}
+
+func TestSuite(t *testing.T) {
+	for _, proto := range []string{"udp", "tcp"} {
+		t.Run(proto, func(t *testing.T) {
+			kicktest.Run(t, func(t *testing.T) kicktest.Subject {
+				listen := sink
+				if proto == "tcp" {
+					listen = acceptor
+				}
+				port, arrived := listen(t)
+				s := kicktest.Subject{
+					Driver: open(t, func(c *udp.Config) { c.Networks[0].AnyAddress = true }),
+					From:   netip.MustParseAddr("127.0.0.1"), Size: 200,
+					Good: func(i int) json.RawMessage {
+						return fmt.Appendf(nil, `{"ip":"127.0.0.%d","port":%d,"proto":%q}`, i+1, port, proto)
+					},
+					Malformed: []json.RawMessage{[]byte(`{"ip":"127.0.0.1"}`), []byte(`{"ip":7,"port":4000}`)},
+					Forbidden: []json.RawMessage{[]byte(`{"ip":"192.0.2.1","port":4000}`)},
+					Arrived:   arrived,
+				}
+				if proto == "tcp" {
+					s.Stuck = stuck(t)
+				}
+				return s
+			})
+		})
+	}
+}
+
+// stuck is a target whose backlog is full, so that connecting to it hangs.
+func stuck(t *testing.T) json.RawMessage {
+	port, ok := fullBacklog(t)
+	if !ok {
+		return nil
+	}
+	return fmt.Appendf(nil, `{"ip":"127.0.0.1","port":%d,"proto":"tcp"}`, port)
+}
+
+// TestWhatArrives sends each kind of kick to a real socket.
+func TestWhatArrives(t *testing.T) {
+	for _, c := range []struct{ network, ip, payload, want string }{
+		{"udp", "127.0.0.1", "", "NOTIFY 127.0.0.1:PORT"},
+		{"udp", "::1", "", "NOTIFY [::1]:PORT"},
+		{"udp", "::ffff:127.0.0.1", "", "NOTIFY 127.0.0.1:PORT"},
+		{"tcp", "127.0.0.1", "", "NOTIFY 127.0.0.1:PORT"},
+		{"tcp", "::1", "wake {{.IP}} at {{.Port}}\n", "wake ::1 at PORT\n"},
+		{"udp", "127.0.0.1", "up", "up"},
+	} {
+		t.Run(c.network+" "+c.ip+" "+c.payload, func(t *testing.T) {
+			port, read := receive(t, c.network, c.ip)
+			d := open(t, func(k *udp.Config) {
+				if c.payload != "" {
+					k.Payload = c.payload
+				}
+			})
+			asked := fmt.Appendf(nil, `{"driver":"udp","ip":%q,"port":%d,"proto":%q}`, c.ip, port, c.network)
+			target, err := d.Check(asked, netip.MustParseAddr(c.ip), len(asked))
+			if err != nil {
+				t.Fatal(err)
+			}
+			errs := make([]error, 1)
+			d.Kick(t.Context(), []json.RawMessage{target}, errs)
+			if errs[0] != nil {
+				t.Fatal(errs[0])
+			}
+			if got, want := read(), strings.ReplaceAll(c.want, "PORT", fmt.Sprint(port)); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// receive listens and returns a function that waits for one kick.
+func receive(t *testing.T, network, ip string) (port int, read func() string) {
+	host := net.JoinHostPort(netip.MustParseAddr(ip).Unmap().String(), "0")
+	if network == "tcp" {
+		l, err := net.Listen("tcp", host)
+		if err != nil {
+			t.Skip(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		return l.Addr().(*net.TCPAddr).Port, func() string {
+			c, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			b, err := io.ReadAll(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(b)
+		}
+	}
+	c, err := net.ListenPacket("udp", host)
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c.LocalAddr().(*net.UDPAddr).Port, func() string {
+		if err := c.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 1024)
+		n, _, err := c.ReadFrom(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(buf[:n])
+	}
+}
+
+func TestBind(t *testing.T) {
+	port, _ := sink(t)
+	d := open(t, func(c *udp.Config) { c.Bind = []string{"127.0.0.9"} })
+	if errs := kick(t, d, `{"ip":"127.0.0.1","port":%d,"own":true}`, port); errs[0] != nil {
+		t.Error(errs[0])
+	}
+	c := udp.DefaultConfig()
+	c.Networks, c.Bind = []udp.Network{loopback}, []string{"192.0.2.1"}
+	if _, err := udp.New(c, slog.New(slog.DiscardHandler)); !errors.Is(err, edition.ErrListen) {
+		t.Errorf("bound to an address of another machine: %v, want ErrListen", err)
+	}
+}
+
+func kick(t *testing.T, d *udp.Driver, format string, args ...any) []error {
+	errs := make([]error, 1)
+	d.Kick(t.Context(), []json.RawMessage{fmt.Appendf(nil, format, args...)}, errs)
+	return errs
+}
+
+// TestTargetFails tells a target that cannot be reached from a driver that
+// does not work: only the latter may open the breaker.
+func TestTargetFails(t *testing.T) {
+	d := open(t, nil)
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	l.Close()
+	err = kick(t, d, `{"ip":"127.0.0.1","port":%d,"proto":"tcp","own":true}`, port)[0]
+	if err == nil || errors.Is(err, edition.ErrUnavailable) {
+		t.Errorf("nobody listens: %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := kick(t, d, `{"ip":"127.0.0.1","port":4000,"own":true}`)[0]; !errors.Is(err, edition.ErrUnavailable) {
+		t.Errorf("the socket is closed: %v, want ErrUnavailable", err)
+	}
+}
+
+func TestTCPTimeout(t *testing.T) {
+	port, ok := fullBacklog(t)
+	if !ok {
+		t.Skip("a full backlog does not hang here")
+	}
+	d := open(t, func(c *udp.Config) { c.TCPTimeout = 20 * time.Millisecond })
+	if err := kick(t, d, `{"ip":"127.0.0.1","port":%d,"proto":"tcp","own":true}`, port)[0]; err == nil {
+		t.Error("connected to a full backlog")
+	}
+}
+
+// TestTCPPlaces fills all places and has the rest of a batch give up with its
+// context.
+func TestTCPPlaces(t *testing.T) {
+	port, ok := fullBacklog(t)
+	if !ok {
+		t.Skip("a full backlog does not hang here")
+	}
+	d := open(t, func(c *udp.Config) { c.TCPParallel, c.TargetRate, c.TCPTimeout = 1, 0, time.Minute })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	targets, errs := make([]json.RawMessage, 10), make([]error, 10)
+	for i := range targets {
+		targets[i] = fmt.Appendf(nil, `{"ip":"127.0.0.1","port":%d,"proto":"tcp","own":true}`, port)
+	}
+	d.Kick(ctx, targets, errs)
+	for i, err := range errs {
+		if err == nil {
+			t.Errorf("kick %d was sent", i)
+		}
+	}
+}
+
+// fullBacklog listens without accepting until connecting hangs.
+func fullBacklog(t *testing.T) (port int, ok bool) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	shrinkBacklog(l)
+	for range 16 {
+		c, err := net.DialTimeout("tcp4", l.Addr().String(), 50*time.Millisecond)
+		if err != nil {
+			return l.Addr().(*net.TCPAddr).Port, true
+		}
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	return 0, false
+}
