@@ -55,7 +55,7 @@ type State struct {
 	Transport string    // of the last connection
 	Custody   string    // that upstream granted to a relay
 	Since     time.Time // when Connected last changed
-	Err       error     // why the last connection ended or could not be made
+	Err       error     // why the last one before this ended or could not be made
 }
 
 // New checks the configuration (edition.ErrConfig) and makes no connection.
@@ -154,7 +154,7 @@ func fallsBack(err error) bool {
 func (c *Client) up(l link, transport, custody string) {
 	c.mu.Lock()
 	c.link = l
-	c.state = State{Connected: true, Transport: transport, Custody: custody, Since: time.Now()}
+	c.state = State{Connected: true, Transport: transport, Custody: custody, Since: time.Now(), Err: c.state.Err}
 	c.mu.Unlock()
 	c.cfg.Metrics.up(transport)
 	c.cfg.Log.Debug("connected to upstream", "host", c.base.Host, "transport", transport)

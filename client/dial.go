@@ -82,7 +82,7 @@ func (d *dialer) open(ctx context.Context, c *Client) (*socket, error) {
 		return nil, handshakeFault(resp, err)
 	}
 	conn.SetReadLimit(maxAnswer)
-	s := &socket{c: c, conn: conn, ended: make(chan struct{})}
+	s := &socket{c: c, conn: conn, opened: time.Now(), ended: make(chan struct{})}
 	if conn.Subprotocol() != wire.Subprotocol {
 		conn.Close()
 		return nil, fault(ReasonProtocol, "what answers at %s does not speak %s", c.base.Host, wire.Subprotocol)

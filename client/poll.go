@@ -70,6 +70,7 @@ func (p *poll) loop(ctx context.Context) error {
 		pause := time.Duration(0)
 		switch {
 		case err != nil && p.refused(err):
+			p.up() // upstream is there, and can be asked to register
 			pause = spread(pollRefused)
 		case err != nil:
 			return err
@@ -77,14 +78,10 @@ func (p *poll) loop(ctx context.Context) error {
 			stuck.exp.Reset()
 		case got.events > 0:
 			pause = stuck.next(nil, 0)
-		case cfg.Interval > 0 && (p.answered || cfg.Wait == 0):
+		case cfg.Interval > 0 && (wait > 0 || cfg.Wait == 0):
 			pause = around(cfg.Interval)
 		case wait > 0 && time.Since(start) < pollAgain:
 			pause = spread(pollAgain)
-		}
-		if !p.answered {
-			p.answered = true
-			p.c.up(p, TransportPoll, "")
 		}
 		wait = cfg.Wait
 		if pause > 0 {
@@ -98,13 +95,21 @@ func (p *poll) loop(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// up makes p the connection that calls go to, once.
+func (p *poll) up() {
+	if !p.answered {
+		p.answered = true
+		p.c.up(p, TransportPoll, "")
+	}
+}
+
 // Visit is for a client that does not Run: it lets f use the methods of c, over
 // REST, and ask with poll for what waits. poll returns when nothing is left
 // that the handler acks.
 func (c *Client) Visit(ctx context.Context, f func(ctx context.Context, poll func() error) error) error {
 	p := newPoll(c)
 	return p.run(ctx, func(ctx context.Context) (err error) {
-		c.up(p, TransportPoll, "")
+		p.up()
 		defer func() {
 			c.down(err)
 			c.cfg.Metrics.fault(err)
@@ -142,6 +147,7 @@ func (p *poll) round(ctx context.Context, wait time.Duration) (took, error) {
 		return took{}, err
 	}
 	p.settle(sent)
+	p.up()
 	return p.hand(ctx, &resp)
 }
 

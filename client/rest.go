@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/wire"
 )
 
@@ -93,7 +94,7 @@ func readAnswer(resp *http.Response, out any) error {
 	if err == nil {
 		_, err = io.Copy(io.Discard, limited) // so that the connection is used again
 	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || errors.Is(err, edition.ErrTooLarge) {
 		return fault(ReasonTooLarge, "an answer from %s is over %d bytes", resp.Request.URL.Host, maxAnswer)
 	}
 	if err != nil {

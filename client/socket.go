@@ -18,9 +18,12 @@ import (
 // socket is a connection over a WebSocket. One goroutine, that of Run, reads;
 // whoever has something to say writes.
 type socket struct {
-	c     *Client
-	conn  *websocket.Conn
-	reads atomic.Uint32 // messages and control frames taken, for the heartbeat
+	// Fixed after construction.
+	c      *Client
+	conn   *websocket.Conn
+	opened time.Time
+
+	heard atomic.Int64  // when something last came, for the heartbeat; since opened
 	dead  atomic.Bool   // the heartbeat gave it up
 	ended chan struct{} // closed when serve returns
 
@@ -98,41 +101,42 @@ func (s *socket) serve(ctx context.Context) error {
 	}
 }
 
-// heartbeat pings after a silence and gives up after two. One timer of the
-// runtime, no deadline per message. The caller stops it.
+// heartbeat pings after a silence and gives up after twice that. It is one timer
+// of the runtime and no deadline per message. The caller stops it.
 func (s *socket) heartbeat() *time.Timer {
-	count := func() error { s.reads.Add(1); return nil }
-	s.conn.SetPongHandler(func(string) error { return count() })
+	s.conn.SetPongHandler(func(string) error { s.hear(); return nil })
 	s.conn.SetPingHandler(func(data string) error {
 		s.conn.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(writeTimeout)) //nolint:errcheck // the reader will tell
-		return count()
+		s.hear()
+		return nil
 	})
 	every := s.c.cfg.Heartbeat
-	var seen uint32
-	var silent int
+	made := make(chan struct{})
 	var beat *time.Timer
-	ready := make(chan struct{})
 	beat = time.AfterFunc(every, func() {
-		<-ready
+		<-made
+		silence := time.Since(s.opened) - time.Duration(s.heard.Load())
 		select {
 		case <-s.ended:
 			return
 		default:
 		}
-		if now := s.reads.Load(); now != seen {
-			seen, silent = now, 0
-		} else if silent++; silent > 1 {
+		switch {
+		case silence >= 2*every:
 			s.dead.Store(true)
 			s.conn.Close()
 			return
-		} else {
+		case silence >= every:
 			s.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeTimeout)) //nolint:errcheck // the reader will tell
+			silence -= every
 		}
-		beat.Reset(every)
+		beat.Reset(every - silence)
 	})
-	close(ready)
+	close(made)
 	return beat
 }
+
+func (s *socket) hear() { s.heard.Store(int64(time.Since(s.opened))) }
 
 // goodbye ends the connection politely.
 func (s *socket) goodbye() {
@@ -164,7 +168,7 @@ func (s *socket) read() error {
 	if *buf, err = readInto((*buf)[:0], r); err != nil {
 		return closeFault(err)
 	}
-	s.reads.Add(1)
+	s.hear()
 	if kind != websocket.TextMessage {
 		return fault(ReasonProtocol, "upstream sent a binary message")
 	}
