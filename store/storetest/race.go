@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"sync"
+	"time"
 
 	"github.com/edition-push/edition"
 )
@@ -32,12 +33,19 @@ var raceTests = map[string]func(*fixture){
 		for range devices {
 			k := f.app(edition.Direct, "up")
 			var puts sync.WaitGroup
+			bell := make(chan struct{}, 1)
 			for p := range publishers {
 				puts.Go(func() {
 					for v := range versions {
 						v := edition.Version(v*publishers + p + 1)
-						r := f.s.Deliver(one(k, v), edition.Delivery{Grace: aWhile / 3600 / 500})
-						rs, err := r.Wait(f.ctx())
+						r := f.s.Deliver(one(k, v), edition.Delivery{Grace: 2 * time.Millisecond})
+						if len(r.Fresh) > 0 {
+							select {
+							case bell <- struct{}{}:
+							default:
+							}
+						}
+						rs, err := r.Wait(f.Context())
 						if err != nil || rs[0].Outcome != edition.OutcomeStored && rs[0].Outcome != edition.OutcomeDelivered || rs[0].Version < v {
 							f.Errorf("version %d: %+v %v", v, rs, err)
 							return
@@ -45,12 +53,11 @@ var raceTests = map[string]func(*fixture){
 					}
 				})
 			}
-			stop := make(chan struct{})
-			go func() {
+			wg.Go(func() {
 				puts.Wait()
-				close(stop)
-			}()
-			wg.Go(func() { f.read(k, stop, versions*publishers) })
+				close(bell)
+			})
+			wg.Go(func() { f.read(k, bell, versions*publishers) })
 		}
 		wg.Wait()
 	},
@@ -84,17 +91,12 @@ var raceTests = map[string]func(*fixture){
 	},
 }
 
-// read takes what is pending until stop, checks that versions rise, and that
-// the last one has come.
-func (f *fixture) read(k edition.Key, stop <-chan struct{}, want edition.Version) {
+// read takes what is pending when it is rung, as a session does, checks that
+// versions rise, and that the last one has come.
+func (f *fixture) read(k edition.Key, bell <-chan struct{}, want edition.Version) {
 	var last edition.Version
 	for {
-		done := false
-		select {
-		case <-stop:
-			done = true
-		default:
-		}
+		_, more := <-bell
 		u, err := f.s.Pending(nil, edition.Direct, k.UAID)
 		if err != nil {
 			f.Error(err)
@@ -115,7 +117,7 @@ func (f *fixture) read(k edition.Key, stop <-chan struct{}, want edition.Version
 				f.Error(n, err)
 			}
 		}
-		if done {
+		if !more {
 			if last != want {
 				f.Errorf("the last version read is %d of %d", last, want)
 			}
