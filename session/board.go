@@ -64,7 +64,7 @@ type scan struct {
 
 // flight is one UPDATE on its way: what it carried and is not yet acknowledged.
 type flight struct {
-	id     uint64
+	id     uint64         // 1 and up; given at launch
 	events edition.Update // sorted; landed ones have version landed
 	left   int            // events that have not landed
 	due    time.Duration  // when to send again, on the server's clock
@@ -223,8 +223,7 @@ func (b *board) begin() *flight {
 	if f == nil {
 		f = new(flight)
 	}
-	b.lastID++
-	*f = flight{id: b.lastID, events: f.events[:0]}
+	*f = flight{events: f.events[:0]}
 	b.flights = append(b.flights, f)
 	return f
 }
@@ -315,6 +314,10 @@ func (b *board) launch(f *flight, claimed []edition.UAID, events edition.Update,
 		}
 	}
 	f.events, f.left, f.made = append(f.events, out...), len(out), true
+	if f.left > 0 {
+		b.lastID++
+		f.id = b.lastID
+	}
 	for _, uaid := range claimed {
 		e := b.entry(uaid)
 		if e == nil || e.flight != f {

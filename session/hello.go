@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -57,6 +58,10 @@ func (s *Server) admit(ctx context.Context, by caller, claims []wire.Agent, prov
 	return a, s.claim(ctx, by, unknown, &a)
 }
 
+// seenEvery is how often it is noted that a device lives, which keeps its
+// registrations from expiring.
+const seenEvery = 24 * time.Hour
+
 // bind moves known devices to the caller, where they are not there yet. A relay
 // says who has shown up behind it, and then everything is to be sent again.
 func (s *Server) bind(ctx context.Context, by caller, known []edition.Agent, a *admitted) error {
@@ -64,12 +69,17 @@ func (s *Server) bind(ctx context.Context, by caller, known []edition.Agent, a *
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(relayWorkers)
 	for i := range known {
-		if known[i].Owner == by.owner && !by.relay() {
+		here := known[i].Owner == by.owner && !by.relay()
+		if here && time.Since(known[i].Seen) < seenEvery {
 			continue
 		}
 		known[i].Owner = by.owner
 		g.Go(func() error {
 			err := s.store.Bind(ctx, known[i])
+			if here && err != nil {
+				s.log.Debug("cannot note that a device was seen", "uaid", known[i].UAID, "err", err)
+				return nil // it is served all the same
+			}
 			if errors.Is(err, edition.ErrNotFound) || errors.Is(err, edition.ErrUnauthorized) {
 				refused[i] = true // it has changed since
 				return nil

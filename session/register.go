@@ -25,6 +25,11 @@ func (c *conn) onRegistration(m *wire.Message, size int) {
 			c.refuseTo(err, kind, q.UAID, q.AppID)
 			return
 		}
+		paused := c.pause()
+		defer c.resume(paused)
+		if kind == wire.TypeRegister {
+			c.take(*q.UAID)
+		}
 		c.reply(answer)
 	})
 }
@@ -56,13 +61,18 @@ func (c *conn) register(ctx context.Context, kind string, q *wire.RegisterReques
 		return nil, err
 	}
 	answer.Status = 201
-	c.greet()
-	if uaids := []edition.UAID{*q.UAID}; by.relay() {
-		c.ringAll(uaids) // what was pending has moved here
-	} else if !proven {
-		c.hold(uaids)
-	}
 	return answer, nil
+}
+
+// take has the updates of a device that was registered come here from now on.
+func (c *conn) take(uaid edition.UAID) {
+	c.greet()
+	switch {
+	case c.peer != nil:
+		c.ringAll([]edition.UAID{uaid}) // what was pending has moved here
+	case !c.holds(uaid):
+		c.hold([]edition.UAID{uaid})
+	}
 }
 
 // register makes or renews a registration, and returns the endpoint when that

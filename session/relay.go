@@ -13,43 +13,43 @@ import (
 // has.
 func (c *conn) onRelayHello(m *wire.Message) {
 	answer := &wire.Message{Type: wire.TypeHello, Status: 200, UAIDs: []edition.UAID{}, Refused: []edition.UAID{}}
+	paused := c.pause()
 	if m.Relay != "" {
 		custody, err := c.enter(m)
 		if err != nil {
 			c.refuse(err, wire.TypeHello)
+			c.resume(paused)
 			return
 		}
 		answer.Custody = custody
 	}
 	by := c.caller()
-	if by.owner == edition.Direct {
+	switch {
+	case by.owner == edition.Direct:
 		c.refuse(errNoName, wire.TypeHello)
-		return
-	}
-	if len(m.Agents) == 0 {
+	case len(m.Agents) == 0:
 		c.reply(answer)
-		c.resume(m.Relay != "")
-		return
+	default:
+		claims := m.Agents
+		c.work(func(ctx context.Context) {
+			a, err := c.s.admit(ctx, by, claims, func(edition.UAID) bool { return false })
+			if err != nil {
+				c.refuse(err, wire.TypeHello)
+				return
+			}
+			answer.UAIDs, answer.Refused = a.uaids, a.refused
+			c.reply(answer)
+			c.ringAll(a.uaids)
+			c.resume(false)
+		})
 	}
-	claims := m.Agents
-	c.work(func(ctx context.Context) {
-		a, err := c.s.admit(ctx, by, claims, func(edition.UAID) bool { return false })
-		if err != nil {
-			c.refuse(err, wire.TypeHello)
-			c.resume(m.Relay != "")
-			return
-		}
-		answer.UAIDs, answer.Refused = a.uaids, a.refused
-		c.reply(answer)
-		c.ringAll(a.uaids)
-		c.resume(m.Relay != "")
-	})
+	c.resume(paused)
 }
 
 var errNoName = fmt.Errorf("%w: a relay first says its name", edition.ErrConflict)
 
 // enter makes this connection the relay's, and starts the walk over what waits
-// for it, paused until resume.
+// for it: attach first, then look.
 func (c *conn) enter(m *wire.Message) (custody string, err error) {
 	ctx, cancel := context.WithTimeout(c.s.base, patience)
 	defer cancel()
@@ -78,7 +78,7 @@ func (c *conn) own(owner edition.Owner) bool {
 	if c.closing {
 		return false
 	}
-	c.owner, c.flushing = owner, true
+	c.owner = owner
 	c.board.rescan()
 	return true
 }

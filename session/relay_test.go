@@ -1,0 +1,321 @@
+package session
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/wire"
+)
+
+// enter says a relay's hello, and wants the custody.
+func (c *peerConn) enter(m wire.Message, custody string) {
+	c.t.Helper()
+	m.Type = wire.TypeHello
+	c.say(m)
+	if got := c.hear(wire.TypeHello); got.Status != 200 || got.Custody != custody || got.UAIDs == nil || got.Refused == nil {
+		c.t.Fatalf("hello: %+v", got)
+	}
+}
+
+func (d *door) asRelay(name, token, custody string) *peerConn {
+	d.t.Helper()
+	c := d.connect(token)
+	c.enter(wire.Message{Relay: name, Store: "store-of-" + name}, custody)
+	return c
+}
+
+// report says stored, or delivered, or refuse.
+func (c *peerConn) report(what string, u ...edition.Event) {
+	c.t.Helper()
+	m := wire.Message{Type: wire.TypeAck, State: what, Updates: u}
+	if what == wire.TypeRefuse {
+		m.Type, m.State = what, ""
+	}
+	c.say(m)
+}
+
+func TestRelayHello(t *testing.T) {
+	d := open(t, nil)
+	for _, tt := range []struct{ token, ask, custody string }{
+		{relayToken, "", wire.CustodyDevice},
+		{relayToken, wire.CustodyRelay, wire.CustodyRelay},
+		{otherToken, "", wire.CustodyRelay},
+		{otherToken, wire.CustodyDevice, wire.CustodyDevice},
+	} {
+		name := "r1"
+		if tt.token == otherToken {
+			name = "r2"
+		}
+		c := d.connect(tt.token)
+		c.enter(wire.Message{Relay: name, Custody: tt.ask}, tt.custody)
+	}
+	c := d.connect(relayToken)
+	c.say(`{"type":"hello","relay":"r2"}`)
+	c.wantError(403, wire.TypeHello, "not authenticated")
+	c.say(`{"type":"hello","relay":"r1","custody":"mine"}`)
+	c.wantError(400, wire.TypeHello, "neither")
+	v := newDevice()
+	for _, m := range []wire.Message{
+		{Type: wire.TypeHello, Agents: []wire.Agent{v.behind()}},
+		{Type: wire.TypeHello},
+		{Type: wire.TypeRegister, UAID: &v.UAID, AppID: &v.AppID, Secret: v.secret},
+	} {
+		c.say(m)
+		c.wantError(409, m.Type, "first says its name")
+	}
+	c.barrier()
+}
+
+func TestRelayCustody(t *testing.T) {
+	for _, tt := range []struct {
+		custody       string
+		stored, after string
+	}{
+		{wire.CustodyDevice, edition.StatePending, edition.StateDelivered},
+		{wire.CustodyRelay, edition.StateNone, edition.StateDelivered},
+	} {
+		t.Run(tt.custody, func(t *testing.T) {
+			d := open(t, nil)
+			n := d.relay("r1")
+			v := d.registered(n)
+			c := d.connect(relayToken)
+			c.enter(wire.Message{Relay: "r1", Store: "store-of-r1", Custody: tt.custody}, tt.custody)
+			d.deliver(v.Key, 7)
+			c.update(v.Key, 7)
+			c.report(wire.AckStored, event(v, 7))
+			c.barrier()
+			if s, err := d.store.State(v.Key); err != nil || s.State != tt.stored && !s.Relayed {
+				t.Errorf("after stored: %+v, %v", s, err)
+			}
+			c.report(wire.AckDelivered, event(v, 7))
+			c.barrier()
+			d.wantState(v.Key, tt.after)
+			d.deliver(v.Key, 8)
+			c.update(v.Key, 8)
+		})
+	}
+}
+
+// What a relay has stored is not sent again, until it has lost its store.
+func TestRelayReconnects(t *testing.T) {
+	d := open(t, nil)
+	n := d.relay("r1")
+	stored, refused, open := d.registered(n), d.registered(n), d.registered(n)
+	c := d.asRelay("r1", relayToken, wire.CustodyDevice)
+	for _, v := range []device{stored, refused, open} {
+		d.deliver(v.Key, 1)
+		c.update(v.Key, 1)
+	}
+	c.report(wire.AckStored, event(stored, 1))
+	c.report(wire.TypeRefuse, event(refused, 1))
+	c.barrier()
+	c.ws.Close()
+
+	c = d.asRelay("r1", relayToken, wire.CustodyDevice)
+	c.update(open.Key, 1)
+	c.barrier()
+	// The refused device shows up there.
+	c.say(wire.Message{Type: wire.TypeHello, Agents: []wire.Agent{refused.behind()}})
+	if m := c.hear(wire.TypeHello); !slices.Equal(m.UAIDs, []edition.UAID{refused.UAID}) {
+		t.Errorf("%+v", m)
+	}
+	c.update(refused.Key, 1)
+
+	c = d.connect(relayToken)
+	c.enter(wire.Message{Relay: "r1", Store: "another"}, wire.CustodyDevice)
+	m := c.hear(wire.TypeUpdate)
+	if len(m.Updates) != 3 {
+		t.Errorf("after the loss of its store: %v", m.Updates)
+	}
+}
+
+func TestRelayWindow(t *testing.T) {
+	d := open(t, func(o *Options) { o.Limits.Window = 3 })
+	n := d.relay("r1")
+	var all []device
+	for range 5 {
+		all = append(all, d.registered(n))
+	}
+	c := d.asRelay("r1", relayToken, wire.CustodyDevice)
+	for _, v := range all[:3] {
+		d.deliver(v.Key, 1)
+		c.update(v.Key, 1)
+	}
+	d.deliver(all[3].Key, 1)
+	d.deliver(all[0].Key, 2)
+	c.barrier() // full
+	c.report(wire.AckStored, event(all[1], 1))
+	m := c.update(all[3].Key, 1) // not all[0]: that is in flight
+	c.say(wire.Message{Type: wire.TypeAck, ID: m.ID, State: wire.AckStored})
+	c.barrier()
+	c.report(wire.AckDelivered, event(all[0], 1))
+	c.update(all[0].Key, 2)
+}
+
+// Everything that waits for a relay reaches it, while more comes.
+func TestRelayDrain(t *testing.T) {
+	d := open(t, nil)
+	n := d.relay("r1")
+	want := map[edition.Key]edition.Version{}
+	var all []device
+	for range 9000 {
+		v := d.registered(n)
+		d.deliver(v.Key, 1)
+		all, want[v.Key] = append(all, v), 1
+	}
+	for range 1500 { // more apps on one device than an update holds
+		v := device{Key: edition.Key{UAID: all[0].UAID, AppID: edition.NewAppID()}, secret: all[0].secret}
+		d.register(v, n)
+		d.deliver(v.Key, 1)
+		want[v.Key] = 1
+	}
+	c := d.asRelay("r1", relayToken, wire.CustodyDevice)
+	go func() {
+		for _, v := range all[:3000] {
+			d.hub.Deliver(edition.Update{event(v, 2)}, edition.Delivery{})
+		}
+	}()
+	for _, v := range all[:3000] {
+		want[v.Key] = 2
+	}
+	for left := len(want); left > 0; {
+		m := c.hear(wire.TypeUpdate)
+		for _, e := range m.Updates {
+			if want[e.Key] == e.Version {
+				want[e.Key] = 0
+				left--
+			}
+		}
+		c.report(wire.AckStored, m.Updates...)
+	}
+	c.barrier()
+}
+
+func TestRelayRegistersDevices(t *testing.T) {
+	d := open(t, nil)
+	c := d.asRelay("r1", relayToken, wire.CustodyDevice)
+	n := d.relay("r1")
+	v := newDevice()
+	proof := v.proof()
+	c.say(wire.Message{Type: wire.TypeRegister, UAID: &v.UAID, AppID: &v.AppID, Proof: &proof})
+	if m := c.hear(wire.TypeRegister); m.Status != 201 || m.Endpoint == "" {
+		t.Fatalf("%+v", m)
+	}
+	if a, err := d.store.Agent(v.UAID); err != nil || a.Owner != n {
+		t.Errorf("bound to %d (%v), want %d", a.Owner, err, n)
+	}
+	d.deliver(v.Key, 1)
+	c.update(v.Key, 1)
+
+	// Its route stays with it; a kick for itself is taken.
+	c.say(wire.Message{Type: wire.TypeKick, UAID: &v.UAID, Kick: json.RawMessage(`{"driver":"udp"}`)})
+	c.wantError(403, wire.TypeKick, "stays with a relay")
+	c.say(wire.Message{Type: wire.TypeKick, Kick: json.RawMessage(`{"driver":"sms"}`)})
+	c.wantError(403, wire.TypeKick, "no driver")
+	c.say(wire.Message{Type: wire.TypeKick, Kick: json.RawMessage(`{"driver":"udp"}`)})
+	if m := c.hear(wire.TypeKick); m.Status != 200 {
+		t.Errorf("%+v", m)
+	}
+	if r, _ := d.store.RouteOf(edition.Holder{Owner: n}); r.Driver != "udp" {
+		t.Error("the relay has no route")
+	}
+
+	// A wrong proof is refused; what is bound here needs none.
+	wrong := newDevice().proof()
+	c.say(wire.Message{Type: wire.TypeUnregister, UAID: &v.UAID, AppID: &v.AppID, Proof: &wrong})
+	c.wantError(401, wire.TypeUnregister, "")
+	c.say(wire.Message{Type: wire.TypeUnregister, UAID: &v.UAID, AppID: &v.AppID})
+	c.hear(wire.TypeUnregister)
+	direct := d.registered(edition.Direct)
+	c.say(wire.Message{Type: wire.TypeUnregister, UAID: &direct.UAID, AppID: &direct.AppID})
+	c.wantError(401, wire.TypeUnregister, "")
+}
+
+// A device roams: from here behind a relay, to another relay, and back.
+func TestRoaming(t *testing.T) {
+	d := open(t, nil)
+	v := d.registered(edition.Direct)
+	direct := d.connect()
+	direct.hello(v)
+	d.deliver(v.Key, 1)
+	direct.update(v.Key, 1)
+
+	r1 := d.asRelay("r1", relayToken, wire.CustodyDevice)
+	r1.say(wire.Message{Type: wire.TypeHello, Agents: []wire.Agent{v.behind(), newDevice().behind()}})
+	if m := r1.hear(wire.TypeHello); len(m.UAIDs) != 1 || len(m.Refused) != 1 {
+		t.Fatalf("%+v", m)
+	}
+	r1.update(v.Key, 1)
+	direct.wantClosed(wire.CloseReplaced, "")
+	r1.report(wire.AckStored, event(v, 1))
+	r1.barrier()
+
+	r2 := d.asRelay("r2", otherToken, wire.CustodyRelay)
+	proof := v.proof()
+	r2.say(wire.Message{Type: wire.TypeRegister, UAID: &v.UAID, AppID: &v.AppID, Proof: &proof})
+	for range 2 { // in either order
+		if m := <-r2.in; m.Type == wire.TypeUpdate && m.Updates[0] != event(v, 1) || m.Status != 0 && m.Status != 201 {
+			t.Fatalf("%+v", m)
+		}
+	}
+	// The relay it left can no longer acknowledge for it.
+	r1.report(wire.AckDelivered, event(v, 1))
+	r1.barrier()
+	d.wantState(v.Key, edition.StatePending)
+
+	direct = d.connect()
+	direct.hello(v)
+	direct.update(v.Key, 1)
+	direct.ack(event(v, 1))
+	direct.barrier()
+	d.wantState(v.Key, edition.StateDelivered)
+}
+
+func TestNewerRelayConnectionWins(t *testing.T) {
+	d := open(t, nil)
+	v := d.registered(d.relay("r1"))
+	old := d.asRelay("r1", relayToken, wire.CustodyDevice)
+	newer := d.asRelay("r1", relayToken, wire.CustodyDevice)
+	old.wantClosed(wire.CloseReplaced, "")
+	d.deliver(v.Key, 1)
+	newer.update(v.Key, 1)
+}
+
+// The pong for a ping follows everything that was acknowledged before it.
+func TestBarrier(t *testing.T) {
+	d := open(t, nil)
+	n := d.relay("r1")
+	c := d.asRelay("r1", relayToken, wire.CustodyDevice)
+	var u edition.Update
+	for range 500 {
+		v := d.registered(n)
+		d.deliver(v.Key, 1)
+		u = append(u, event(v, 1))
+	}
+	for got := 0; got < len(u); {
+		m := c.hear(wire.TypeUpdate)
+		got += len(m.Updates)
+		c.report(wire.AckStored, m.Updates...)
+	}
+	for _, e := range u {
+		c.report(wire.AckDelivered, e)
+	}
+	c.barrier()
+	for _, e := range u {
+		d.wantState(e.Key, edition.StateDelivered)
+	}
+}
+
+// More devices are rung than a relay's session remembers: all are found again.
+func TestRelayOverflow(t *testing.T) {
+	b := newBoard(true)
+	for range maxDirty + 10 {
+		b.ring(edition.NewUAID())
+	}
+	if len(b.many) != maxDirty || !b.scan.on {
+		t.Error(fmt.Sprint(len(b.many), b.scan))
+	}
+}
