@@ -3,6 +3,7 @@
 package docs_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"io/fs"
 	"os"
@@ -152,6 +153,38 @@ func anchors(text string) []string {
 		}
 	}
 	return found
+}
+
+// TestMetrics compares the metrics that the code makes with the list in
+// operations.md.
+func TestMetrics(t *testing.T) {
+	name := regexp.MustCompile(`"(edition_[a-z0-9_]+)"`)
+	made := make(map[string]bool)
+	walk(t, "..", ".go", func(file string, text []byte) {
+		if strings.HasSuffix(file, "_test.go") || !bytes.Contains(text, []byte("promauto")) && !bytes.Contains(text, []byte("prometheus.New")) {
+			return
+		}
+		for _, m := range name.FindAllSubmatch(text, -1) {
+			made[string(m[1])] = true
+		}
+	})
+	told := make(map[string]bool)
+	for _, m := range regexp.MustCompile("(?m)^\\| `(edition_[a-z0-9_]+)").FindAllStringSubmatch(read(t, "operations.md"), -1) {
+		told[m[1]] = true
+	}
+	for m := range made {
+		if !told[m] {
+			t.Errorf("operations.md does not list the metric %s", m)
+		}
+	}
+	for m := range told {
+		if !made[m] {
+			t.Errorf("operations.md lists %s, which no code makes", m)
+		}
+	}
+	if len(made) == 0 {
+		t.Error("no code makes a metric")
+	}
 }
 
 // TestDependencies compares dependencies.md with what go.mod and tools/go.mod
