@@ -91,7 +91,7 @@ func isTLS(err error) bool {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return true
 	}
-	if _, ok := errors.AsType[tls.AlertError](err); ok {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" { // an alert
 		return true
 	}
 	_, ok := errors.AsType[tls.RecordHeaderError](err)

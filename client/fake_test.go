@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -96,7 +97,7 @@ func (u *upstream) serve(t *testing.T) string {
 	t.Helper()
 	u.t = t
 	s := httptest.NewUnstartedServer(u)
-	s.Config.ErrorLog = nil
+	s.Config.ErrorLog = quiet()
 	s.Start()
 	t.Cleanup(func() {
 		s.CloseClientConnections()
@@ -288,3 +289,6 @@ func decode[T any](t *testing.T, body []byte) T {
 	}
 	return v
 }
+
+// quiet drops what net/http says about connections that a test spoils.
+func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
