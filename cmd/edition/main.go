@@ -16,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/cmd/bench"
+	"github.com/edition-push/edition/cmd/demo"
 	"github.com/edition-push/edition/cmd/relay"
 	"github.com/edition-push/edition/cmd/server"
 )
@@ -91,6 +93,6 @@ is in use, 78 configuration, 1 anything else.`,
 		Version:       version(),
 	}
 	root.SetVersionTemplate("edition {{.Version}}\n")
-	root.AddCommand(server.Command(), relay.Command(), registerCommand(), listenCommand(), putCommand(), configCommand(), versionCommand())
+	root.AddCommand(server.Command(), relay.Command(), demo.Command(), demo.Command(), bench.Command(), registerCommand(), listenCommand(), putCommand(), configCommand(), versionCommand())
 	return root
 }

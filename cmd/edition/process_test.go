@@ -28,11 +28,11 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	name := args[0]
 	out, err := os.Create(ts.MkAbs(name + ".out"))
 	ts.Check(err)
-	defer out.Close() //nolint:errcheck // the child has its own
+	defer out.Close()
 	errs, err := os.Create(ts.MkAbs(name + ".err"))
 	ts.Check(err)
-	defer errs.Close()                        //nolint:errcheck // the child has its own
-	cmd := exec.Command(args[1], args[2:]...) //nolint:noctx // the script's end ends it
+	defer errs.Close()
+	cmd := exec.Command(args[1], args[2:]...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Stdout, cmd.Stderr = out, errs
 	cmd.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"))

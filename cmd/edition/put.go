@@ -76,7 +76,7 @@ func put(ctx context.Context, endpoint, body string) (string, error) {
 		}
 		return "", fmt.Errorf("no answer from %s: %w; is the server running there?", req.URL.Host, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read
+	defer resp.Body.Close()
 	if resp.StatusCode/100 != 2 {
 		return "", fmt.Errorf("refused with %s: %w", resp.Status, wire.ReadProblem(resp))
 	}

@@ -55,7 +55,7 @@ func fetch(url string) (int, string) {
 	if err != nil {
 		return 0, err.Error()
 	}
-	defer resp.Body.Close()          //nolint:errcheck // only read
+	defer resp.Body.Close()
 	body, _ := io.ReadAll(resp.Body) // what there is of it
 	return resp.StatusCode, string(body)
 }
@@ -160,6 +160,6 @@ func occupy(ts *testscript.TestScript, neg bool, args []string) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	ts.Check(err)
-	ts.Defer(func() { l.Close() }) //nolint:errcheck // nothing was accepted
+	ts.Defer(func() { l.Close() })
 	ts.Setenv(args[0], l.Addr().String())
 }
