@@ -1,7 +1,11 @@
 package bolt
 
 import (
+	"flag"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/store/storetest"
@@ -21,4 +25,41 @@ func TestContract(t *testing.T) {
 			return s
 		})
 	})
+}
+
+// TestMain makes random tests short, unless somebody says otherwise.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("rapid.checks"); os.Getenv("EDITION_LONG") == "" && f.Value.String() == f.DefValue {
+		if err := f.Value.Set("25"); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+func TestRandom(t *testing.T) {
+	for name, o := range map[string]Options{
+		"in memory":  {},
+		"in tables":  {MemoryRows: 1, JournalBytes: 1},
+		"in between": {MemoryRows: 8, JournalBytes: 500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			storetest.Random(t, func(t *testing.T, now func() time.Time) storetest.Instance {
+				o := o
+				o.Path = filepath.Join(t.TempDir(), "edition.db")
+				o.TTL, o.Now, o.Sync = storetest.TTL, now, SyncInterval // faster
+				s, stop := run(t, o)
+				return storetest.Instance{
+					Store: s,
+					Restart: func() edition.Store {
+						stop()
+						s, stop = run(t, o)
+						return s
+					},
+					Close: func() { stop() },
+				}
+			})
+		})
+	}
 }

@@ -75,7 +75,7 @@ func (s *Store) Reports(dst edition.Update, upstream string, after edition.Key, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, k := range s.keys(after) {
-		if limit <= 0 {
+		if limit <= 0 || upstream == "" {
 			break
 		}
 		if a := s.app(k); a.hasReport() && s.devices[k.UAID].Upstream == upstream {
