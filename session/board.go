@@ -127,7 +127,7 @@ func (b *board) drop(uaid edition.UAID) {
 	}
 	if f := e.flight; f != nil && f.made {
 		for _, ev := range f.of(uaid) {
-			f.land(ev.Key, edition.MaxVersion)
+			f.land(ev)
 		}
 		b.settle(f)
 	}
@@ -355,7 +355,7 @@ func (b *board) land(acked edition.Update) (n int) {
 			continue
 		}
 		f := e.flight
-		if f.land(ev.Key, ev.Version) {
+		if f.land(ev) {
 			n++
 		}
 		if last := i+1 == len(acked) || acked[i+1].UAID != ev.UAID; last && f.flown(ev.UAID) {
@@ -443,10 +443,11 @@ func (f *flight) of(uaid edition.UAID) edition.Update {
 	return f.events[i:j]
 }
 
-// land notes that a key was acknowledged up to a version.
-func (f *flight) land(k edition.Key, v edition.Version) bool {
-	for i, own := 0, f.of(k.UAID); i < len(own); i++ {
-		if own[i].AppID == k.AppID && own[i].Version <= v {
+// land notes that an event was acknowledged, by the very version that flew: an
+// ack of another one sets nothing free.
+func (f *flight) land(ev edition.Event) bool {
+	for i, own := 0, f.of(ev.UAID); i < len(own); i++ {
+		if own[i] == ev && ev.Version != landed {
 			own[i].Version = landed
 			f.left--
 			return true

@@ -296,7 +296,7 @@ func (c *peerConn) say(m any) {
 	}
 }
 
-const patient = 10 * time.Second
+const patient = 30 * time.Second
 
 // hear returns the next message, which must be of a type.
 func (c *peerConn) hear(kind string) wire.Message {
