@@ -159,6 +159,7 @@ func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 type peer struct {
 	t    *testing.T
 	conn *websocket.Conn
+	mu   sync.Mutex // held while a message is written
 }
 
 // read returns the next message, or false when the client has gone.
@@ -180,11 +181,17 @@ func (p *peer) send(m wire.Message) {
 	if err != nil {
 		p.t.Error(err)
 	}
+	p.write(b)
+}
+
+func (p *peer) write(b []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.conn.WriteMessage(websocket.TextMessage, b)
 }
 
 func (p *peer) update(id uint64, u edition.Update) {
-	p.conn.WriteMessage(websocket.TextMessage, wire.AppendUpdate(nil, id, u))
+	p.write(wire.AppendUpdate(nil, id, u))
 }
 
 func (p *peer) close(code int, text string) {

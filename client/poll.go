@@ -23,6 +23,8 @@ type poll struct {
 	waiting  bool                     // Guarded by mu; a poll is out, nothing can travel with it
 	asked    uint64                   // Guarded by mu; acks queued
 	posted   uint64                   // Guarded by mu; of these, taken by upstream
+	carried  edition.Update           // Guarded by mu; acks that travel with the poll that is out
+	behind   uint64                   // Guarded by mu; taken by upstream apart from what is carried
 	progress chan struct{}            // Guarded by mu; closed and made anew when posted grows
 
 	bell  chan struct{} // doorbell of post
@@ -67,7 +69,7 @@ func (p *poll) loop(ctx context.Context) error {
 	for ctx.Err() == nil {
 		start := time.Now()
 		got, err := p.round(ctx, wait)
-		pause := time.Duration(0)
+		pause, next := time.Duration(0), cfg.Wait
 		switch {
 		case err != nil && p.refused(err):
 			p.up() // upstream is there, and can be asked to register
@@ -76,6 +78,7 @@ func (p *poll) loop(ctx context.Context) error {
 			return err
 		case got.events > 0 && got.acked:
 			stuck.exp.Reset()
+			next = 0 // carries the acks, and is answered when they are taken
 		case got.events > 0:
 			pause = stuck.next(nil, 0)
 		case cfg.Interval > 0 && (wait > 0 || cfg.Wait == 0):
@@ -83,7 +86,7 @@ func (p *poll) loop(ctx context.Context) error {
 		case wait > 0 && time.Since(start) < pollAgain:
 			pause = spread(pollAgain)
 		}
-		wait = cfg.Wait
+		wait = next
 		if pause > 0 {
 			select {
 			case <-ctx.Done():
@@ -146,7 +149,7 @@ func (p *poll) round(ctx context.Context, wait time.Duration) (took, error) {
 		p.setWaiting(false)
 		return took{}, err
 	}
-	p.settle(sent)
+	p.settlePoll(sent)
 	p.up()
 	return p.hand(ctx, &resp)
 }

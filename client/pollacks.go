@@ -28,13 +28,33 @@ func (p *poll) take() (wire.Updates, uint64) {
 		return nil, 0
 	}
 	p.queue[ackDelivered] = nil
-	return wire.Updates(u.Normalize()), p.asked
+	p.carried = u.Normalize()
+	return wire.Updates(p.carried), p.asked
 }
 
-// settle notes that upstream has taken everything up to a count.
-func (p *poll) settle(count uint64) {
+// settlePoll notes that upstream has taken what travelled with the poll.
+func (p *poll) settlePoll(count uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.carried = nil
+	p.settle(max(count, p.behind))
+}
+
+// settlePost notes that upstream has taken everything up to a count but what
+// travels with a poll that is out.
+func (p *poll) settlePost(count uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.carried != nil {
+		p.behind = max(p.behind, count)
+		return
+	}
+	p.settle(count)
+}
+
+// settle notes that upstream has taken everything up to a count. Callers hold
+// mu.
+func (p *poll) settle(count uint64) {
 	if count > p.posted {
 		p.posted = count
 		close(p.progress)
@@ -66,10 +86,13 @@ func (p *poll) ring() {
 	}
 }
 
-// barrier waits until upstream has taken what was queued before it.
+// barrier waits until upstream has taken what was queued before it. What
+// travels with a poll is sent once more by itself: a poll may be held long.
 func (p *poll) barrier(ctx context.Context) error {
 	p.mu.Lock()
 	target := p.asked
+	p.queue[ackDelivered] = append(p.queue[ackDelivered], p.carried...)
+	p.carried = nil
 	p.mu.Unlock()
 	p.ring()
 	for {
@@ -131,6 +154,6 @@ func (p *poll) postQueue(ctx context.Context) error {
 			u = u[n:]
 		}
 	}
-	p.settle(count)
+	p.settlePost(count)
 	return nil
 }
