@@ -38,9 +38,11 @@ func (c *check) between(path string, d, low, high time.Duration) {
 
 func (c *check) atLeast(path string, n, low float64) {
 	if n < low {
-		c.fault(path, "%v is below %v", n, low)
+		c.fault(path, "%s is below %s", plain(n), plain(low))
 	}
 }
+
+func plain(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }
 
 func (c *check) address(path, addr string) {
 	_, port, err := net.SplitHostPort(addr)

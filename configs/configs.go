@@ -85,6 +85,8 @@ type Store struct {
 	TTL             time.Duration `yaml:"ttl"`      // after which a pending version expires
 	RegistrationTTL time.Duration `yaml:"registration_ttl"`
 	SweepEvery      time.Duration `yaml:"sweep_every"`
+	MemoryRows      int           `yaml:"memory_rows"`   // registrations in memory before they are folded into the file
+	JournalBytes    int64         `yaml:"journal_bytes"` // of the file's journal before the same
 }
 
 // Hub configures the core.

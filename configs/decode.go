@@ -3,6 +3,7 @@ package configs
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -50,7 +51,7 @@ func toDuration(from, to reflect.Value) (any, error) {
 // strictKinds refuses what the decoder would bend: a fraction cut to a whole
 // number, a group of keys taken for a list of one.
 func strictKinds(from, to reflect.Value) (any, error) {
-	fraction := to.Kind() == reflect.Int && from.CanFloat() && from.Float() != math.Trunc(from.Float())
+	fraction := to.CanInt() && to.Type() != durationType && from.CanFloat() && from.Float() != math.Trunc(from.Float())
 	single := to.Kind() == reflect.Slice && from.Kind() != reflect.Slice
 	group := to.Kind() == reflect.Struct && from.Kind() != reflect.Map && from.Type() != to.Type()
 	if fraction || single || group {
@@ -62,14 +63,12 @@ func strictKinds(from, to reflect.Value) (any, error) {
 // upstreamDefaults gives an entry of upstreams its defaults; the entry's own
 // values come on top.
 func upstreamDefaults(from, to reflect.Value) (any, error) {
-	entry, ok := from.Interface().(map[string]any)
+	entry, ok := reflect.TypeAssert[map[string]any](from)
 	if !ok || to.Type() != reflect.TypeFor[Upstream]() {
 		return from.Interface(), nil
 	}
 	full := leavesOf(DefaultUpstream())
-	for k, v := range entry {
-		full[k] = v
-	}
+	maps.Copy(full, entry)
 	return full, nil
 }
 
@@ -132,7 +131,7 @@ func shown(v any) string {
 
 func kindName(t reflect.Type) string {
 	switch t.Kind() {
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		return "whole number"
 	case reflect.Float64:
 		return "number"

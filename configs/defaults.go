@@ -39,10 +39,12 @@ func defaultNode(listen, admin string) Node {
 		Relays: []Peer{},
 		Store: Store{
 			Sync:            "always",
-			Interval:        100 * time.Millisecond,
+			Interval:        time.Second,
 			TTL:             72 * time.Hour,
 			RegistrationTTL: 90 * 24 * time.Hour,
-			SweepEvery:      time.Minute,
+			SweepEvery:      10 * time.Minute,
+			MemoryRows:      1 << 19,
+			JournalBytes:    128 << 20,
 		},
 		Hub: Hub{Grace: 25 * time.Millisecond},
 		Session: Session{

@@ -129,7 +129,7 @@ func readFile(path string) (map[string]any, error) {
 	if err := d.Decode(&m); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
 	}
-	if d.Decode(new(any)) != io.EOF {
+	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("not YAML: more than one document in the file")
 	}
 	dropNulls(m)

@@ -103,6 +103,8 @@ func (n *Node) check(c *check) {
 	c.between("store.ttl", n.Store.TTL, time.Second, longest)
 	c.between("store.registration_ttl", n.Store.RegistrationTTL, 0, longest)
 	c.between("store.sweep_every", n.Store.SweepEvery, time.Second, day)
+	c.atLeast("store.memory_rows", float64(n.Store.MemoryRows), 1000)
+	c.atLeast("store.journal_bytes", float64(n.Store.JournalBytes), 1<<20)
 	c.between("hub.grace", n.Hub.Grace, 0, time.Second)
 
 	n.Session.check(c)
@@ -116,7 +118,7 @@ func (n *Node) check(c *check) {
 
 // leavesOfError returns the texts of all errors that were joined into one.
 func leavesOfError(err error) (texts []string) {
-	many, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // it walks the tree itself
+	many, ok := err.(interface{ Unwrap() []error })
 	switch {
 	case err == edition.ErrConfig: //nolint:errorlint // the bare word, which the whole says once
 		return nil

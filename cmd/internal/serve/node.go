@@ -31,12 +31,21 @@ type Addrs struct {
 	Admin string
 }
 
+// Store is an [edition.Store] in a file.
+type Store interface {
+	edition.Store
+	// Run commits until ctx ends, or returns what makes that impossible.
+	Run(ctx context.Context) error
+	// Close is called when Run has returned.
+	Close() error
+}
+
 // Node is a role's ground: folder, store and listeners, opened. Make one with
 // Open; Serve it or Close it.
 type Node struct {
 	// Fixed after construction.
 	Addrs
-	Store   *bolt.Store
+	Store   Store
 	Metrics *prometheus.Registry
 	Log     *slog.Logger
 	Out     io.Writer
@@ -77,17 +86,23 @@ func Open(ctx context.Context, role string, cfg configs.Node, o Options) (_ *Nod
 	if n.door, err = secure(n.door, cfg.TLS); err != nil {
 		return nil, err
 	}
-	n.Store, err = bolt.Open(bolt.Options{
+	store, err := bolt.Open(bolt.Options{
 		Path:            cfg.DataFile(role),
 		Sync:            cfg.Store.Sync,
 		Interval:        cfg.Store.Interval,
 		TTL:             cfg.Store.TTL,
 		RegistrationTTL: cfg.Store.RegistrationTTL,
 		SweepEvery:      cfg.Store.SweepEvery,
+		MemoryRows:      cfg.Store.MemoryRows,
+		JournalBytes:    cfg.Store.JournalBytes,
 		Log:             n.Log,
 		Metrics:         n.Metrics,
 	})
-	return n, err
+	if err != nil {
+		return nil, err
+	}
+	n.Store = store
+	return n, nil
 }
 
 // Close gives up what Open took, when Serve was not reached.
@@ -99,9 +114,16 @@ func (n *Node) Close() error {
 func (n *Node) closeListeners() {
 	for _, l := range []net.Listener{n.door, n.private} {
 		if l != nil {
-			l.Close() //nolint:errcheck // nothing was accepted
+			l.Close()
 		}
 	}
+}
+
+// Everywhere reports whether the device door is on all addresses, so that URL
+// is only one of its names.
+func (n *Node) Everywhere() bool {
+	at, ok := n.door.Addr().(*net.TCPAddr)
+	return ok && at.IP.IsUnspecified()
 }
 
 // Say tells the reader at the terminal something.
