@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"time"
+
+	"github.com/edition-push/edition/cmd/bench/internal/child"
 )
 
 // connection is one side of the scenario with connected devices: a server and
@@ -17,6 +19,7 @@ type connection struct {
 
 	setup             []float64 // connections a second
 	memory, unsettled []float64 // bytes a connection, after and before a garbage collection
+	heap, stacks      []float64 // bytes of memory that Go says it is
 	idle              []float64 // milliseconds of CPU a second, of all connections together
 	cpu, rate         []float64 // of closed loops: microseconds an event, events a second
 	closed, open      [][]time.Duration
@@ -113,13 +116,13 @@ func (r *run) connect(ctx context.Context, c *connection, n int) error {
 	if err != nil {
 		return err
 	}
-	took, err := c.load.connect()
+	took, err := r.dial(c, n)
 	if err != nil {
 		return err
 	}
 	c.setup = append(c.setup, float64(r.sizes.Devices)/took.Seconds())
 	if n == 0 {
-		if err := r.idle(ctx, c, before.RSS); err != nil {
+		if err := r.idle(ctx, c, before); err != nil {
 			return err
 		}
 	}
@@ -133,7 +136,17 @@ func (r *run) connect(ctx context.Context, c *connection, n int) error {
 	return nil
 }
 
-func (r *run) idle(ctx context.Context, c *connection, before int64) error {
+func (r *run) dial(c *connection, n int) (time.Duration, error) {
+	if n > 0 { // not while memory is measured
+		defer r.profileOf(c.process, "connect "+c.name)()
+	}
+	return c.load.connect()
+}
+
+// idle measures what connections cost that have just been made, against the
+// usage before.
+func (r *run) idle(ctx context.Context, c *connection, before child.Usage) error {
+	sleep(ctx, r.sizes.Settle)
 	start, err := c.Usage()
 	if err != nil {
 		return err
@@ -152,8 +165,10 @@ func (r *run) idle(ctx context.Context, c *connection, before int64) error {
 	}
 	n := float64(r.sizes.Devices)
 	c.idle = append(c.idle, millis(unsettled.CPU-start.CPU)/r.sizes.Settle.Seconds())
-	c.unsettled = append(c.unsettled, float64(unsettled.RSS-before)/n)
-	c.memory = append(c.memory, float64(settled.RSS-before)/n)
+	c.unsettled = append(c.unsettled, float64(unsettled.RSS-before.RSS)/n)
+	c.memory = append(c.memory, float64(settled.RSS-before.RSS)/n)
+	c.heap = append(c.heap, float64(int64(settled.Heap-before.Heap))/n)
+	c.stacks = append(c.stacks, float64(int64(settled.Stacks-before.Stacks))/n)
 	return nil
 }
 
@@ -231,6 +246,8 @@ func (r *run) reportConnected(ours, bare *connection, want func(string) bool) {
 		rep.number("idle.memory", fmt.Sprintf("resident memory an idle connection, %d connections, after a garbage collection", r.sizes.Devices), "KB", kilobytes(ours.memory), atMost(10))
 		rep.ratio("idle.memory_bare", "the same beside the reference", "KB", kilobytes(ours.memory), kilobytes(bare.memory), nil)
 		rep.ratio("idle.memory_before", "the same before the garbage collection", "KB", kilobytes(ours.unsettled), kilobytes(bare.unsettled), nil)
+		rep.ratio("idle.heap", "of it live on the heap", "KB", kilobytes(ours.heap), kilobytes(bare.heap), nil)
+		rep.ratio("idle.stacks", "of it stacks of goroutines", "KB", kilobytes(ours.stacks), kilobytes(bare.stacks), nil)
 		rep.ratio("idle.setup", "connections set up a second: dial, upgrade, hello answered", "/s", ours.setup, bare.setup, atLeast(0.9))
 		rep.info("idle.cpu", "CPU of all idle connections together, a second", "ms", ours.idle)
 	}

@@ -18,7 +18,8 @@ type sizes struct {
 	StoredRounds int
 	Stored       time.Duration // of PUTs to absent devices
 
-	Drain           int    // events that a relay drains
+	Drain           int // events that a relay drains
+	DrainRounds     int
 	Reconnect       [2]int // UAIDs of a small and of a large relay
 	ReconnectRounds int    // reconnects of each
 	Kicks           int    // datagrams in a round
@@ -30,7 +31,7 @@ var full = sizes{
 	Devices: 10_000, Publishers: 128, Connects: 3, Settle: 3 * time.Second,
 	Warm: 3 * time.Second, Rounds: 12, Closed: 3 * time.Second, Rate: 4000, Open: 4 * time.Second,
 	Pending: []int{100_000, 1_000_000, 5_000_000}, StoredRounds: 3, Stored: 20 * time.Second,
-	Drain:     1_000_000,
+	Drain: 1_000_000, DrainRounds: 3,
 	Reconnect: [2]int{1000, 1_000_000}, ReconnectRounds: 50,
 	Kicks: 1_000_000, KickRounds: 5,
 }
@@ -40,8 +41,8 @@ var full = sizes{
 var quick = sizes{
 	Devices: 10_000, Publishers: 128, Connects: 2, Settle: time.Second,
 	Warm: time.Second, Rounds: 4, Closed: 2 * time.Second, Rate: 4000, Open: 1500 * time.Millisecond,
-	Pending: []int{100_000, 500_000}, StoredRounds: 1, Stored: 6 * time.Second,
-	Drain:     200_000,
+	Pending: []int{100_000, 500_000}, StoredRounds: 1, Stored: 5 * time.Second,
+	Drain: 200_000, DrainRounds: 1,
 	Reconnect: [2]int{1000, 200_000}, ReconnectRounds: 20,
-	Kicks: 200_000, KickRounds: 3,
+	Kicks: 100_000, KickRounds: 3,
 }
