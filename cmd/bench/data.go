@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/configs"
@@ -54,17 +53,15 @@ func (r *run) makeData(ctx context.Context, role, dir string, n int, at registra
 	return errors.Join(err, context.Cause(ctx))
 }
 
-// devicesOf registers device i with its secret, and nothing pending. They have
-// been seen today, as devices have that reconnect.
+// devicesOf registers device i with its secret, and nothing pending.
 func devicesOf(space keySpace) registration {
-	now := time.Now()
 	return func(i int) (edition.Agent, edition.Key, edition.Version) {
 		k := space.at(i)
 		proof, err := edition.ProofOf(secret(i))
 		if err != nil {
 			panic(err) // secret makes no others
 		}
-		return edition.Agent{UAID: k.UAID, Proof: proof, Seen: now}, k, 0
+		return edition.Agent{UAID: k.UAID, Proof: proof}, k, 0
 	}
 }
 
