@@ -61,7 +61,7 @@ func bareLoop(b *testing.B, to []netip.AddrPort) time.Duration {
 
 func dispatched(b *testing.B, routes []edition.Route) (time.Duration, *prometheus.Registry) {
 	entries, err := kickdrivers.Decode([]map[string]any{{
-		"driver": "udp", "rate": 0, "grace": "0s", "max_waiting": max(1, len(routes)),
+		"driver": "udp", "rate": 0, "grace": "0s", "retry_min": "1h", "retry_max": "1h", "max_waiting": max(1, len(routes)),
 		"target_counters": 1 << 22,
 		"networks":        []any{map[string]any{"cidrs": []any{"127.0.0.0/8"}}},
 	}})

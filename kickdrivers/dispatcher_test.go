@@ -32,11 +32,12 @@ func TestGraceAndCoalescing(t *testing.T) {
 
 func TestGraceIsTheEntrysOwn(t *testing.T) {
 	bubble(t, func(r *rig) {
+		r.pass(3 * ms) // between two ticks: never early
 		r.d.Due(r.device("one", "a"))
 		r.d.Due(r.device("two", "b"))
 		r.pass(5 * time.Second)
-		r.kicked("a", 300*ms)
-		r.kicked("b", 2*time.Second)
+		r.kicked("a", 303*ms)
+		r.kicked("b", 2003*ms)
 	}, func(*kickdrivers.Policy) {}, func(p *kickdrivers.Policy) { p.Grace = 2 * time.Second })
 }
 

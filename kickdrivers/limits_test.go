@@ -79,8 +79,15 @@ func TestBreaker(t *testing.T) {
 		r.pass(10 * time.Second)
 		r.counts("failed", 6) // it stays open for 20 s now
 		r.answers(func(string) error { return nil })
+		var most int
+		r.mu.Lock()
+		r.onBatch = func(n int) { most = max(most, n) }
+		r.mu.Unlock()
 		r.pass(10 * time.Second)
 		r.counts("failed", 6)
+		if most < 90 {
+			t.Errorf("once the probe went through, the rest came by %d at most", most)
+		}
 		if n := counted(t, r.reg, "sent"); n < 94 {
 			t.Errorf("%d of the 94 that waited were kicked", n)
 		}
@@ -88,6 +95,47 @@ func TestBreaker(t *testing.T) {
 			t.Error("the breaker is still open")
 		}
 	}, func(p *kickdrivers.Policy) { p.RetryMin, p.Rate = 30*time.Second, 0 })
+}
+
+func TestBreakerCountsFailuresInARow(t *testing.T) {
+	bubble(t, func(r *rig) {
+		n := 0
+		r.answers(func(string) error {
+			if n++; n%5 == 0 {
+				return nil
+			}
+			return edition.ErrUnavailable
+		})
+		for i := range 100 {
+			r.d.Due(r.device("one", fmt.Sprint(i)))
+			time.Sleep(50 * ms)
+		}
+		r.pass(time.Second)
+		r.counts("failed", 80)
+		r.counts("breaker_open", 0)
+	})
+}
+
+// TestTurnIsPassedOn has those who wait for a slow driver connect meanwhile:
+// what they do not use goes to the next.
+func TestTurnIsPassedOn(t *testing.T) {
+	bubble(t, func(r *rig) {
+		var all []edition.Holder
+		for i := range 50 {
+			all = append(all, r.device("one", fmt.Sprint(i)))
+			r.d.Due(all[i])
+		}
+		r.pass(500 * ms)
+		r.counts("sent", 1)
+		for _, who := range all {
+			r.set(who, false) // taken, by a poll that nobody told of
+		}
+		r.d.Due(r.device("one", "new"))
+		r.pass(1500 * ms)
+		if n := len(r.times("new")); n != 1 {
+			t.Errorf("%d kicks of the one that is still due", n)
+		}
+	}, func(p *kickdrivers.Policy) { p.Rate, p.Burst = 1, 1 }, func(p *kickdrivers.Policy) { p.Rate = 0 })
 }
 
 // TestFailingTargetsDoNotOpenTheBreaker is what keeps one device from having

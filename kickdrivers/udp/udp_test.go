@@ -203,7 +203,7 @@ func TestBind(t *testing.T) {
 		t.Error(errs[0])
 	}
 	c := udp.DefaultConfig()
-	c.Networks, c.Bind = []udp.Network{loopback}, []string{"192.0.2.1"}
+	c.Networks, c.Bind = []udp.Network{loopback}, []string{"198.51.100.71"}
 	if _, err := udp.New(c, slog.New(slog.DiscardHandler)); !errors.Is(err, edition.ErrListen) {
 		t.Errorf("bound to an address of another machine: %v, want ErrListen", err)
 	}
@@ -234,6 +234,32 @@ func TestTargetFails(t *testing.T) {
 	}
 	if err := kick(t, d, `{"ip":"127.0.0.1","port":4000,"own":true}`)[0]; !errors.Is(err, edition.ErrUnavailable) {
 		t.Errorf("the socket is closed: %v, want ErrUnavailable", err)
+	}
+}
+
+// TestOneFailsOthersArrive has a datagram in the middle of a batch that cannot
+// be sent: from a loopback address nothing leaves the machine.
+func TestOneFailsOthersArrive(t *testing.T) {
+	port, arrived := sink(t)
+	d := open(t, func(c *udp.Config) {
+		c.Networks = []udp.Network{{CIDRs: []string{"127.0.0.0/8", "198.51.100.0/24"}, AnyAddress: true}}
+		c.Bind = []string{"127.0.0.9"}
+	})
+	var targets []json.RawMessage
+	for _, ip := range []string{"198.51.100.71", "127.0.0.1", "198.51.100.72", "198.51.100.73", "127.0.0.2", "198.51.100.74"} {
+		targets = append(targets, fmt.Appendf(nil, `{"ip":%q,"port":%d,"proto":"udp"}`, ip, port))
+	}
+	errs := make([]error, len(targets))
+	d.Kick(t.Context(), targets, errs)
+	for i, err := range errs {
+		if bad := i != 1 && i != 4; bad != (err != nil) || errors.Is(err, edition.ErrUnavailable) {
+			t.Errorf("%s: %v", targets[i], err)
+		}
+	}
+	for deadline := time.Now().Add(30 * time.Second); arrived() < 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of 2 kicks arrived", arrived())
+		}
 	}
 }
 
