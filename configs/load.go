@@ -20,7 +20,7 @@ import (
 
 // EnvPrefix begins every environment variable that sets a key: EDITION_, then
 // the key in capitals with _ for dots, as in EDITION_STORE_TTL=24h. Lists are
-// given as YAML or JSON.
+// given as YAML or JSON. EDITION_CONFIG names a file, where no flag does.
 const EnvPrefix = "EDITION_"
 
 // Source says where to read from, beyond the defaults and the environment.

@@ -39,22 +39,23 @@ func addDeviceFlags(cmd *cobra.Command) *deviceFlags {
 	s.DurationVar(&f.interval, "interval", 0, "pause after a poll that brought nothing")
 	s.StringVar(&f.proxy, "proxy", "", "`URL` of a proxy (http, https, socks5), or direct; else the environment says")
 	s.StringVar(&f.ca, "ca-file", "", "PEM `file` of who signed the server's certificate")
-	s.BoolVarP(&f.verbose, "verbose", "v", false, "log what the connection does, to standard error")
+	s.BoolVarP(&f.verbose, "verbose", "v", false, "log more of what the connection does, to standard error")
 	return f
 }
 
 // open opens the device. Its state file is made when there is none.
 func (f *deviceFlags) open() (*client.Device, error) {
+	level := slog.LevelInfo
+	if f.verbose {
+		level = slog.LevelDebug
+	}
 	cfg := client.DeviceConfig{
 		Config: client.Config{
 			URL: f.url, Mode: f.mode, Wait: f.wait, Interval: f.interval, Proxy: f.proxy,
-			Log: slog.New(slog.DiscardHandler),
+			Log: slog.New(slog.NewTextHandler(f.stderr, &slog.HandlerOptions{Level: level})),
 		},
 		State: f.state,
 		UDP:   f.udp,
-	}
-	if f.verbose {
-		cfg.Log = slog.New(slog.NewTextHandler(f.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	if f.ca != "" {
 		pem, err := os.ReadFile(f.ca)
@@ -99,7 +100,7 @@ state file.`,
 		if err := d.Register(client.App{Name: f.app}); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+		ctx, cancel := context.WithTimeoutCause(cmd.Context(), timeout, fmt.Errorf("gave up after %v", timeout))
 		defer cancel()
 		if err := d.Enrol(ctx); err != nil {
 			return fmt.Errorf("not registered at %s: %w", f.url, err)

@@ -22,7 +22,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
-		Deadline:            time.Now().Add(2 * patience),
+		Deadline:            time.Now().Add(5 * patience),
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready":    waitReady,
 			"linewith": waitLine,

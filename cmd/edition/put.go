@@ -41,7 +41,7 @@ The command fails when the answer is not 2xx. Repeating it is always safe.`,
 			if len(args) == 2 {
 				v, err := edition.ParseVersion(args[1])
 				if err != nil {
-					return fmt.Errorf("%w: %w", edition.ErrUsage, err)
+					return fmt.Errorf("%w: VERSION %.40q is not a decimal integer from 0 to %d", edition.ErrUsage, args[1], edition.MaxVersion)
 				}
 				body = "version=" + v.String()
 			}
@@ -78,7 +78,7 @@ func put(ctx context.Context, endpoint, body string) (string, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode/100 != 2 {
-		return "", fmt.Errorf("refused with %s: %w", resp.Status, wire.ReadProblem(resp))
+		return "", fmt.Errorf("refused with %d: %w", resp.StatusCode, wire.ReadProblem(resp))
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	return strings.TrimSpace(string(text)), err

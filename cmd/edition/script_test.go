@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long a script waits for what must happen.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // waitReady is "ready FILE": FILE is the growing standard output of a role
 // started in the background; its admin listener must answer /readyz with 200.

@@ -1,7 +1,9 @@
 package serve
 
 import (
+	"cmp"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -24,7 +26,7 @@ type Flags struct {
 // AddFlags declares the flags with a role's defaults.
 func AddFlags(cmd *cobra.Command, def configs.Node) *Flags {
 	f := &Flags{flags: cmd.Flags(), keys: make(map[string]string)}
-	cmd.Flags().StringVarP(&f.config, "config", "c", "", "configuration `file` (see: edition config init)")
+	cmd.Flags().StringVarP(&f.config, "config", "c", "", "configuration `file` (see: edition config init); also EDITION_CONFIG")
 	f.Add("listen", "listen", def.Listen, "`address` for devices (and app servers); port 0 takes a free one")
 	f.Add("admin", "admin", def.Admin, "`address` for /healthz /readyz /metrics; keep it private")
 	f.Add("data", "data", def.Data, "`folder` for what must survive")
@@ -45,7 +47,7 @@ func (f *Flags) Add(flag, key, def, usage string) {
 // Source says what the flags ask to be read: the file, and the keys of those
 // flags that were given.
 func (f *Flags) Source() (configs.Source, error) {
-	src := configs.Source{File: f.config, Set: make(map[string]any)}
+	src := configs.Source{File: cmp.Or(f.config, os.Getenv(configs.EnvPrefix+"CONFIG")), Set: make(map[string]any)}
 	f.flags.Visit(func(fl *pflag.Flag) {
 		if key, ok := f.keys[fl.Name]; ok {
 			src.Set[key] = fl.Value.String()

@@ -98,6 +98,9 @@ func Open(ctx context.Context, role string, cfg configs.Node, o Options) (_ *Nod
 		Log:             n.Log,
 		Metrics:         n.Metrics,
 	})
+	if errors.Is(err, edition.ErrLocked) {
+		err = fmt.Errorf("%w: stop it, or choose another folder with --data", err)
+	}
 	if err != nil {
 		return nil, err
 	}
