@@ -117,11 +117,17 @@ func (r *Relay) Unregister(ctx context.Context, k edition.Key) error {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 		err := u.client.Unregister(call, wire.Agent{UAID: k.UAID, Proof: &agent.Proof}, k.AppID)
-		if err != nil && !errors.Is(err, edition.ErrNotFound) && !errors.Is(err, edition.ErrGone) {
+		if err != nil && !forgotten(err) {
 			return u.away(err)
 		}
 	}
 	return r.store.Unregister(ctx, k)
+}
+
+// forgotten reports whether an error is upstream's word that it does not know
+// the device, or not with this proof: then nothing is left to withdraw there.
+func forgotten(err error) bool {
+	return errors.Is(err, edition.ErrNotFound) || errors.Is(err, edition.ErrGone) || errors.Is(err, edition.ErrUnauthorized)
 }
 
 // Claim asks each upstream in turn for devices that have come from elsewhere,
