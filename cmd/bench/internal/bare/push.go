@@ -106,12 +106,13 @@ func (p *push) connect(w http.ResponseWriter, r *http.Request, name string) {
 	if err != nil {
 		return
 	}
+	d := &device{conn: conn}
+	d.mu.Lock()
 	p.mu.Lock()
-	p.devices[name] = &device{conn: conn}
+	p.devices[name] = d
 	p.mu.Unlock()
-	if conn.WriteMessage(kind, hello) != nil {
-		return
-	}
+	err = conn.WriteMessage(kind, hello)
+	d.mu.Unlock()
 	for err == nil {
 		_, _, err = conn.ReadMessage()
 	}
