@@ -87,22 +87,44 @@ func (c *conn) caller() caller {
 	return caller{peer: c.peer, owner: owner, from: remote(c.net.RemoteAddr())}
 }
 
-// Ring implements [hub.Bell].
+// Ring implements [hub.Bell]. A device that holds one UAID gets its UPDATE
+// from the goroutine that rings, which is cheaper than starting one: that is
+// one read of the store and one write that does not wait.
 func (c *conn) Ring(uaid edition.UAID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closing && c.board.ring(uaid) {
-		c.wake()
+	if c.rung(uaid) {
+		c.flushAlone(true)
 	}
 }
 
-// wake starts a flush if there is something to send and none is running. The
-// caller holds mu.
+// rung notes a ring. It is true when the caller is to flush.
+func (c *conn) rung(uaid edition.UAID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing || !c.board.ring(uaid) {
+		return false
+	}
+	if c.raw != nil && c.board.many == nil {
+		return c.claimFlush()
+	}
+	c.wake()
+	return false
+}
+
+// claimFlush is true when a flush is due, and the caller's to run, by
+// flushAlone. The caller holds mu.
+func (c *conn) claimFlush() bool {
+	if c.flushing || c.closing || !c.board.ready(c.window()) {
+		return false
+	}
+	c.flushing = true
+	c.s.conns.Add(1)
+	return true
+}
+
+// wake starts a flush in the background if one is due. The caller holds mu.
 func (c *conn) wake() {
-	if !c.flushing && !c.closing && c.board.ready(c.window()) {
-		c.flushing = true
-		c.s.conns.Add(1)
-		go c.flushAlone()
+	if c.claimFlush() {
+		go c.flushAlone(false)
 	}
 }
 

@@ -22,8 +22,9 @@ type scratch struct {
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// flushAlone is flush in a goroutine of its own.
-func (c *conn) flushAlone() {
+// flushAlone is flush on a goroutine that is not the connection's reader: a
+// fault ends this connection only.
+func (c *conn) flushAlone(now bool) {
 	defer c.s.conns.Done()
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -31,14 +32,16 @@ func (c *conn) flushAlone() {
 			c.end(websocket.CloseInternalServerErr, "a fault of the server", reasonPanic)
 		}
 	}()
-	c.flush()
+	c.flush(now)
 }
 
 // flush sends what is pending until there is nothing left that may fly. Who
-// calls it has set flushing, so that there is one flush at a time.
-func (c *conn) flush() {
+// calls it has set flushing, so that there is one flush at a time. With now it
+// does not wait for a slow peer; that is for connections that have one UPDATE
+// in flight at most.
+func (c *conn) flush(now bool) {
 	sc := scratches.Get().(*scratch)
-	for c.flushOne(sc) {
+	for c.flushOne(sc, now) {
 	}
 	if cap(sc.events) > 2*wire.MaxUpdate {
 		sc.events = nil
@@ -49,7 +52,7 @@ func (c *conn) flush() {
 // flushOne sends one UPDATE: claim UAIDs, read the store, mark what is sent,
 // write. From the claim on, a ring means that the UAID is looked at again. It
 // is false when there is nothing to do.
-func (c *conn) flushOne(sc *scratch) bool {
+func (c *conn) flushOne(sc *scratch, now bool) bool {
 	f, walk := c.claim(sc)
 	if f == nil {
 		return false
@@ -72,15 +75,18 @@ func (c *conn) flushOne(sc *scratch) bool {
 	if len(events) == 0 {
 		return true
 	}
-	out := newFrame()
-	defer out.free()
-	out.b = wire.AppendUpdate(out.b, id, events)
-	if err := c.send(websocket.TextMessage, out); err != nil {
-		c.end(0, "", reasonWrite)
-		return true
-	}
 	c.s.m.updates.Inc()
 	c.s.m.events.Add(float64(len(events)))
+	out := newFrame()
+	out.b = wire.AppendUpdate(out.b, id, events)
+	if now {
+		c.post(websocket.TextMessage, out)
+		return true
+	}
+	if err := c.send(websocket.TextMessage, out); err != nil {
+		c.end(0, "", reasonWrite)
+	}
+	out.free()
 	return true
 }
 

@@ -164,7 +164,7 @@ func (c *conn) apply(owner edition.Owner, u edition.Update, state edition.AckSta
 		return
 	}
 	if flush {
-		c.flush()
+		c.flushAlone(false)
 	}
 }
 
@@ -179,10 +179,7 @@ func (c *conn) landed(u edition.Update) (n int, flush bool) {
 		c.wake()
 		return n, false
 	}
-	if flush = !c.flushing && !c.closing && c.board.ready(0); flush {
-		c.flushing = true
-	}
-	return n, flush
+	return n, c.claimFlush()
 }
 
 // named returns the events that an ack names, and of those only what may be

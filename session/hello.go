@@ -27,8 +27,11 @@ func (s *Server) admit(ctx context.Context, by caller, claims []wire.Agent, prov
 		a       = admitted{uaids: make([]edition.UAID, 0, len(claims)), refused: []edition.UAID{}}
 		known   []edition.Agent
 		unknown []edition.Credential
-		seen    = make(map[edition.UAID]bool, len(claims))
+		seen    map[edition.UAID]bool
 	)
+	if len(claims) > 1 {
+		seen = make(map[edition.UAID]bool, len(claims))
+	}
 	for i := range claims {
 		uaid := claims[i].UAID
 		shown, err := by.shown(claims[i].Secret, claims[i].Proof)
@@ -38,7 +41,9 @@ func (s *Server) admit(ctx context.Context, by caller, claims []wire.Agent, prov
 		if seen[uaid] {
 			continue
 		}
-		seen[uaid] = true
+		if seen != nil {
+			seen[uaid] = true
+		}
 		agent, err := s.prove(by, uaid, shown, proven(uaid))
 		switch {
 		case err == nil:
@@ -65,34 +70,16 @@ const seenEvery = 24 * time.Hour
 // bind moves known devices to the caller, where they are not there yet. A relay
 // says who has shown up behind it, and then everything is to be sent again.
 func (s *Server) bind(ctx context.Context, by caller, known []edition.Agent, a *admitted) error {
-	refused := make([]bool, len(known))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(relayWorkers)
-	for i := range known {
-		here := known[i].Owner == by.owner && !by.relay()
-		if here && time.Since(known[i].Seen) < seenEvery {
-			continue
-		}
-		known[i].Owner = by.owner
-		g.Go(func() error {
-			err := s.store.Bind(ctx, known[i])
-			if here && err != nil {
-				s.log.Debug("cannot note that a device was seen", "uaid", known[i].UAID, "err", err)
-				return nil // it is served all the same
-			}
-			if errors.Is(err, edition.ErrNotFound) || errors.Is(err, edition.ErrUnauthorized) {
-				refused[i] = true // it has changed since
-				return nil
-			}
-			return err
-		})
+	if len(known) == 0 {
+		return nil
 	}
-	if err := g.Wait(); err != nil {
+	lost, err := s.move(ctx, by, known)
+	if err != nil {
 		return err
 	}
 	present := known[:0]
 	for i, agent := range known {
-		if refused[i] {
+		if lost != nil && lost[i] {
 			a.refused = append(a.refused, agent.UAID)
 			continue
 		}
@@ -106,6 +93,40 @@ func (s *Server) bind(ctx context.Context, by caller, known []edition.Agent, a *
 		s.registrar.Present(present)
 	}
 	return nil
+}
+
+// move is the part of bind that the store does, several at once so that they
+// share a commit. lost, if not nil, says who has changed since it was looked up.
+func (s *Server) move(ctx context.Context, by caller, known []edition.Agent) (lost []bool, err error) {
+	var g *errgroup.Group
+	for i := range known {
+		here := known[i].Owner == by.owner && !by.relay()
+		if here && time.Since(known[i].Seen) < seenEvery {
+			continue
+		}
+		if g == nil {
+			lost = make([]bool, len(known))
+			g, ctx = errgroup.WithContext(ctx)
+			g.SetLimit(relayWorkers)
+		}
+		known[i].Owner = by.owner
+		g.Go(func() error {
+			err := s.store.Bind(ctx, known[i])
+			if here && err != nil {
+				s.log.Debug("cannot note that a device was seen", "uaid", known[i].UAID, "err", err)
+				return nil // it is served all the same
+			}
+			if errors.Is(err, edition.ErrNotFound) || errors.Is(err, edition.ErrUnauthorized) {
+				lost[i] = true
+				return nil
+			}
+			return err
+		})
+	}
+	if g == nil {
+		return nil, nil
+	}
+	return lost, g.Wait()
 }
 
 // claim asks who is above for devices that are unknown here. When it cannot be

@@ -153,7 +153,7 @@ func (c *conn) visit(now time.Duration) {
 		c.end(0, "", reasonSilent)
 	case idle >= l.Ping && now-time.Duration(c.pinged.Load()) >= l.Ping:
 		c.pinged.Store(int64(now))
-		c.ping()
+		c.post(websocket.PingMessage, newFrame())
 	}
 }
 

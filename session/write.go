@@ -58,70 +58,73 @@ var errEnded = errors.New("the connection is ending")
 // send writes one frame. It waits for the peer at most as long as the limit
 // says.
 func (c *conn) send(op int, f *frame) error {
-	b := f.finish(op)
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
-	return c.write(op, b)
+	rest, err := c.begin(op, f)
+	if err != nil || len(rest) == 0 {
+		return err
+	}
+	return c.wait(rest)
 }
 
-// write is send for who holds wmu. Most writes fit into the socket's buffer:
-// those need no deadline, and so no timer.
-func (c *conn) write(op int, b []byte) error {
+// post writes one frame, which it takes over, without waiting: when the peer
+// is slow to read, or somebody else writes, a goroutine waits instead.
+func (c *conn) post(op int, f *frame) {
+	if !c.wmu.TryLock() {
+		c.later(f, func() error { return c.send(op, f) })
+		return
+	}
+	rest, err := c.begin(op, f)
+	if err == nil && len(rest) > 0 {
+		c.later(f, func() error { // the lock goes with it
+			defer c.wmu.Unlock()
+			return c.wait(rest)
+		})
+		return
+	}
+	c.wmu.Unlock()
+	f.free()
+	if err != nil {
+		c.end(0, "", reasonWrite)
+	}
+}
+
+func (c *conn) later(f *frame, write func() error) {
+	c.s.conns.Add(1)
+	go func() {
+		defer c.s.conns.Done()
+		defer f.free()
+		if write() != nil {
+			c.end(0, "", reasonWrite)
+		}
+	}()
+}
+
+// begin writes what the socket takes at once, and returns the rest. Most
+// frames fit into the socket's buffer: they need no deadline, and so no timer.
+// The caller holds wmu.
+func (c *conn) begin(op int, f *frame) (rest []byte, err error) {
 	if c.sentEnd {
-		return errEnded
+		return nil, errEnded
 	}
 	c.sentEnd = op == websocket.CloseMessage
-	if c.raw != nil {
-		n, err := tryWrite(c.raw, b)
-		if err == nil && n == len(b) {
-			return nil
-		}
-		if b = b[n:]; err != nil {
-			c.sentEnd = true
-			return err
-		}
+	b := f.finish(op)
+	if c.raw == nil {
+		return b, nil
 	}
-	return c.writeAll(b)
+	n, err := tryWrite(c.raw, b)
+	c.sentEnd = c.sentEnd || err != nil
+	return b[n:], err
 }
 
-// writeAll waits for a peer that is slow to read. What comes after half a
-// frame would be no frame, so a failure ends all writing.
-func (c *conn) writeAll(b []byte) error {
+// wait writes to a peer that is slow to read. What comes after half a frame
+// would be no frame, so a failure ends all writing. The caller holds wmu.
+func (c *conn) wait(b []byte) error {
 	c.net.SetWriteDeadline(time.Now().Add(c.s.limits.Write)) //nolint:errcheck // then the write fails
 	_, err := c.net.Write(b)
 	c.sentEnd = c.sentEnd || err != nil
 	c.net.SetWriteDeadline(time.Time{}) //nolint:errcheck // then the next write fails
 	return err
-}
-
-// ping asks an idle peer for a sign of life. It does not block: while somebody
-// writes, there is no need to.
-func (c *conn) ping() {
-	if !c.wmu.TryLock() {
-		return
-	}
-	if c.sentEnd {
-		c.wmu.Unlock()
-		return
-	}
-	b := []byte{0x80 | websocket.PingMessage, 0}
-	if c.raw != nil {
-		n, err := tryWrite(c.raw, b)
-		if err != nil || n == len(b) {
-			c.wmu.Unlock()
-			return // a dead socket ends the reader
-		}
-		b = b[n:]
-	}
-	c.s.conns.Add(1)
-	go func() {
-		defer c.s.conns.Done()
-		err := c.writeAll(b)
-		c.wmu.Unlock()
-		if err != nil {
-			c.end(0, "", reasonWrite)
-		}
-	}()
 }
 
 // sendClose writes a close frame; nothing is sent after it.
