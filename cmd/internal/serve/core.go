@@ -2,7 +2,6 @@ package serve
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/configs"
@@ -22,7 +21,7 @@ type Core struct {
 func (n *Node) Core(delivered func()) (Core, error) {
 	entries, err := kickdrivers.Decode(n.cfg.Kicks)
 	if err != nil {
-		return Core{}, fmt.Errorf("%w: %w", edition.ErrConfig, err)
+		return Core{}, err
 	}
 	var c Core
 	c.Kicks, err = kickdrivers.New(kickdrivers.Options{
