@@ -445,7 +445,7 @@ func TestSleepingDevice(t *testing.T) {
 	for v := edition.Version(1); v < 3; v++ {
 		p.put(app, v)
 		for range 50 { // a storm wakes it as one datagram does
-			conn.Write([]byte("NOTIFY"))
+			_, _ = conn.Write([]byte("NOTIFY"))
 		}
 		eventually(t, "an ack", func() bool { return p.isAcked(app, v) })
 	}
@@ -461,7 +461,7 @@ func TestSleepingDevice(t *testing.T) {
 	p.known = map[edition.AppID]bool{}
 	p.mu.Unlock()
 	eventually(t, "registered again", func() bool {
-		conn.Write([]byte("NOTIFY"))
+		_, _ = conn.Write([]byte("NOTIFY"))
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return len(p.known) == 1

@@ -77,7 +77,7 @@ func (d *dialer) open(ctx context.Context, c *Client) (*socket, error) {
 	if c.cfg.Token != "" {
 		header.Set("Authorization", "Bearer "+c.cfg.Token)
 	}
-	conn, resp, err := d.ws.DialContext(ctx, d.url, header)
+	conn, resp, err := d.ws.DialContext(ctx, d.url, header) //nolint:bodyclose // the body is in memory
 	if err != nil {
 		return nil, handshakeFault(resp, err)
 	}

@@ -48,7 +48,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == wire.PathWebSocket && u.ws == nil:
 		w.Header().Set("Content-Type", "text/html")
 		w.WriteHeader(http.StatusForbidden)
-		io.WriteString(w, "<html>blocked</html>")
+		_, _ = io.WriteString(w, "<html>blocked</html>")
 	case r.URL.Path == wire.PathWebSocket:
 		up := websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}
 		conn, err := up.Upgrade(w, r, nil)
@@ -78,7 +78,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == wire.PathRegister {
 			w.WriteHeader(http.StatusCreated)
 		}
-		json.NewEncoder(w).Encode(answer)
+		_ = json.NewEncoder(w).Encode(answer)
 	}
 }
 
@@ -113,8 +113,8 @@ func (u *upstream) pipe(ctx context.Context, t *testing.T) (dial func(context.Co
 	u.t = t
 	l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
 	s := &http.Server{Handler: u}
-	go s.Serve(l)
-	context.AfterFunc(ctx, func() { s.Close(); l.Close() })
+	go s.Serve(l) //nolint:errcheck // ends with ctx
+	context.AfterFunc(ctx, func() { _ = s.Close(); l.Close() })
 	return l.dial
 }
 
@@ -187,7 +187,7 @@ func (p *peer) send(m wire.Message) {
 func (p *peer) write(b []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.conn.WriteMessage(websocket.TextMessage, b)
+	_ = p.conn.WriteMessage(websocket.TextMessage, b)
 }
 
 func (p *peer) update(id uint64, u edition.Update) {
@@ -195,7 +195,7 @@ func (p *peer) update(id uint64, u edition.Update) {
 }
 
 func (p *peer) close(code int, text string) {
-	p.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(time.Second))
+	_ = p.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(time.Second))
 	p.drain()
 }
 

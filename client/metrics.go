@@ -19,15 +19,20 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	f := promauto.With(reg)
 	return &Metrics{
 		connected: f.NewGauge(prometheus.GaugeOpts{
-			Name: "edition_client_connected", Help: "Connections to upstream that are up."}),
+			Name: "edition_client_connected", Help: "Connections to upstream that are up.",
+		}),
 		connects: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "edition_client_connects_total", Help: "Connections made to upstream, by transport."}, []string{"transport"}),
+			Name: "edition_client_connects_total", Help: "Connections made to upstream, by transport.",
+		}, []string{"transport"}),
 		faults: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "edition_client_faults_total", Help: "Connections and requests to upstream that failed, by reason."}, []string{"reason"}),
+			Name: "edition_client_faults_total", Help: "Connections and requests to upstream that failed, by reason.",
+		}, []string{"reason"}),
 		updates: f.NewCounter(prometheus.CounterOpts{
-			Name: "edition_client_updates_total", Help: "UPDATEs taken from upstream."}),
+			Name: "edition_client_updates_total", Help: "UPDATEs taken from upstream.",
+		}),
 		events: f.NewCounter(prometheus.CounterOpts{
-			Name: "edition_client_events_total", Help: "Events in the UPDATEs taken from upstream."}),
+			Name: "edition_client_events_total", Help: "Events in the UPDATEs taken from upstream.",
+		}),
 	}
 }
 

@@ -23,11 +23,10 @@ import (
 type shelf struct {
 	t *testing.T
 
-	mu     sync.Mutex
-	wait   edition.Update // Guarded by mu, as all
-	polls  []wire.UpdateRequest
-	acks   []wire.AckRequest
-	before int // events that came back although they had been acked before
+	mu    sync.Mutex
+	wait  edition.Update // Guarded by mu, as all
+	polls []wire.UpdateRequest
+	acks  []wire.AckRequest
 }
 
 func (s *shelf) api() map[string]func(http.ResponseWriter, []byte) any {
@@ -82,7 +81,7 @@ func TestPollDevice(t *testing.T) {
 			for _, e := range u {
 				got <- e
 			}
-			c.Ack(u)
+			_ = c.Ack(u)
 			done()
 		},
 	}
@@ -118,8 +117,8 @@ func TestPollRelay(t *testing.T) {
 			u = append(edition.Update(nil), u...)
 			go func() {
 				time.Sleep(10 * time.Millisecond)
-				c.AckStored(u[:1])
-				c.Refuse(u[1:])
+				_ = c.AckStored(u[:1])
+				_ = c.Refuse(u[1:])
 				done()
 			}()
 		},
@@ -188,7 +187,9 @@ func TestPollPauses(t *testing.T) {
 					t.Errorf("%d polls in an hour, want %d to %d", n, c.min, c.max)
 				}
 				cancel()
-				<-done
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
 				time.Sleep(time.Second) // of the handlers
 			})
 		})
@@ -202,7 +203,7 @@ func TestFallback(t *testing.T) {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			w.WriteHeader(status)
-			io.WriteString(w, "<html>")
+			_, _ = io.WriteString(w, "<html>")
 		}
 	}
 	for _, c := range []struct {
@@ -219,7 +220,7 @@ func TestFallback(t *testing.T) {
 		{"cut", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, nil, ReasonUpgrade},
 		{"101 spoilt", func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, _ := http.NewResponseController(w).Hijack()
-			io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n")
+			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n")
 			conn.Close()
 		}, nil, ReasonUpgrade},
 		{"other subprotocol", func(w http.ResponseWriter, r *http.Request) {
@@ -237,7 +238,7 @@ func TestFallback(t *testing.T) {
 			var cl *Client
 			cl = newClient(t, Config{
 				URL: up.serve(t), Wait: time.Second, Agents: []wire.Agent{{UAID: testUAID(1)}}, Metrics: metrics,
-				Update: func(u edition.Update, done func()) { got <- u[0]; cl.Ack(u); done() },
+				Update: func(u edition.Update, done func()) { got <- u[0]; _ = cl.Ack(u); done() },
 			})
 			run(t, cl)
 			within(t, got, "an event")
@@ -306,7 +307,9 @@ func TestTriesWebSocketAgain(t *testing.T) {
 			t.Errorf("after: %+v", s)
 		}
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 		time.Sleep(time.Second) // of the handlers
 	})
 }
@@ -330,7 +333,9 @@ func TestHelloUnanswered(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 		time.Sleep(time.Second) // of the handlers
 	})
 }
@@ -350,27 +355,30 @@ func TestStrangeAnswers(t *testing.T) {
 			w.Header().Set("Location", away+wire.PathRegister)
 			w.WriteHeader(http.StatusTemporaryRedirect)
 		}, ReasonRedirect, "redirect to"},
-		{"html 200", func(w http.ResponseWriter) { w.Header().Set("Content-Type", "text/html"); io.WriteString(w, "<html>") }, ReasonHTML, "web page"},
+		{"html 200", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = io.WriteString(w, "<html>")
+		}, ReasonHTML, "web page"},
 		{"html 502", func(w http.ResponseWriter) {
 			w.Header().Set("Content-Type", "text/html")
 			w.WriteHeader(http.StatusBadGateway)
 		}, ReasonHTML, "502"},
-		{"text", func(w http.ResponseWriter) { io.WriteString(w, "ok") }, ReasonProtocol, "text/plain"},
+		{"text", func(w http.ResponseWriter) { _, _ = io.WriteString(w, "ok") }, ReasonProtocol, "text/plain"},
 		{"no JSON", func(w http.ResponseWriter) {
 			w.Header().Set("Content-Type", "application/json")
-			io.WriteString(w, "{")
+			_, _ = io.WriteString(w, "{")
 		}, ReasonProtocol, ""},
 		{"trailing", func(w http.ResponseWriter) {
 			w.Header().Set("Content-Type", "application/json")
-			io.WriteString(w, `{} {}`)
+			_, _ = io.WriteString(w, `{} {}`)
 		}, ReasonProtocol, "follows"},
 		{"too large", func(w http.ResponseWriter) {
 			w.Header().Set("Content-Type", "application/json")
-			io.WriteString(w, `{"endpoint":"`+strings.Repeat("x", maxAnswer)+`"}`)
+			_, _ = io.WriteString(w, `{"endpoint":"`+strings.Repeat("x", maxAnswer)+`"}`)
 		}, ReasonTooLarge, "over 1048576 bytes"},
 		{"another's", func(w http.ResponseWriter) {
 			w.Header().Set("Content-Type", "application/json")
-			fmt.Fprintf(w, `{"uaid":%q,"appid":%q,"endpoint":"http://x/"}`, testUAID(9), edition.AppID(testUAID(1)))
+			_, _ = fmt.Fprintf(w, `{"uaid":%q,"appid":%q,"endpoint":"http://x/"}`, testUAID(9), edition.AppID(testUAID(1)))
 		}, ReasonProtocol, "another"},
 		{"no endpoint", func(w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) }, ReasonProtocol, ""},
 		{"503", func(w http.ResponseWriter) {

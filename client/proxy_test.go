@@ -51,7 +51,7 @@ func (h *hop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer resp.Body.Close()
 		w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
 		w.WriteHeader(resp.StatusCode)
-		io.Copy(w, resp.Body)
+		_, _ = io.Copy(w, resp.Body)
 		return
 	}
 	if h.noTunnel {
@@ -66,7 +66,7 @@ func (h *hop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.t.Error(err)
 		return
 	}
-	io.WriteString(conn, "HTTP/1.1 200 Connection established\r\n\r\n")
+	_, _ = io.WriteString(conn, "HTTP/1.1 200 Connection established\r\n\r\n")
 	h.join(conn)
 }
 
@@ -78,8 +78,8 @@ func (h *hop) join(conn net.Conn) {
 		return
 	}
 	defer far.Close()
-	h.conns.Go(func() { io.Copy(far, conn); far.Close() })
-	io.Copy(conn, far)
+	h.conns.Go(func() { _, _ = io.Copy(far, conn); far.Close() })
+	_, _ = io.Copy(conn, far)
 }
 
 func (h *hop) http(t *testing.T, start func(*httptest.Server)) *url.URL {
@@ -125,25 +125,25 @@ func (h *hop) handshake(conn net.Conn) bool {
 	br := bufio.NewReader(conn)
 	take := func(n int) []byte {
 		b := make([]byte, n)
-		io.ReadFull(br, b)
+		_, _ = io.ReadFull(br, b)
 		return b
 	}
 	take(int(take(2)[1]))
-	conn.Write([]byte{5, 2})
+	_, _ = conn.Write([]byte{5, 2})
 	user := string(take(int(take(2)[1])))
 	password := string(take(int(take(1)[0])))
 	if user != "u" || password != "p" {
-		conn.Write([]byte{1, 1})
+		_, _ = conn.Write([]byte{1, 1})
 		return false
 	}
-	conn.Write([]byte{1, 0})
+	_, _ = conn.Write([]byte{1, 0})
 	if req := take(4); req[3] == 3 { // a name: the proxy resolves it
 		take(int(take(1)[0]))
 	} else {
 		take(4)
 	}
 	binary.BigEndian.Uint16(take(2))
-	conn.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
+	_, _ = conn.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
 	return true
 }
 
@@ -256,7 +256,7 @@ func TestProxyRefusesToSpeak(t *testing.T) {
 			}
 			conns.Go(func() {
 				defer conn.Close()
-				io.WriteString(conn, "HTTP/1.1 200 OK\r\nX: ")
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nX: ")
 				for {
 					if _, err := conn.Write(make([]byte, 4096)); err != nil {
 						return

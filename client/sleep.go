@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"time"
@@ -25,8 +26,8 @@ func (d *Device) slumber(ctx context.Context) error {
 	heard := make(chan error, 1)
 	go func() { heard <- d.listen(conn, wake) }()
 	defer func() {
-		conn.Close()
-		<-heard
+		conn.Close() //nolint:errcheck // nothing was written
+		_ = <-heard  // that it was closed
 	}()
 	defer d.client.rest.close()
 
@@ -123,9 +124,7 @@ func (d *Device) route(ctx context.Context, local net.Addr) (json.RawMessage, er
 		}
 	}
 	kick := map[string]any{"ip": ip.WithZone("").String(), "port": at.Port(), "proto": "udp"}
-	for k, v := range d.cfg.Route {
-		kick[k] = v
-	}
+	maps.Copy(kick, d.cfg.Route)
 	return json.Marshal(kick)
 }
 

@@ -222,16 +222,16 @@ func TestEnds(t *testing.T) {
 		{"replaced", func(p *peer) { p.hello(); p.close(wire.CloseReplaced, "") }, ReasonReplaced},
 		{"going away", func(p *peer) { p.hello(); p.close(websocket.CloseGoingAway, "") }, ReasonClosed},
 		{"cut", func(p *peer) { p.hello(); p.conn.Close() }, ReasonClosed},
-		{"no JSON", func(p *peer) { p.hello(); p.conn.WriteMessage(websocket.TextMessage, []byte("hi")); p.drain() }, ReasonProtocol},
+		{"no JSON", func(p *peer) { p.hello(); _ = p.conn.WriteMessage(websocket.TextMessage, []byte("hi")); p.drain() }, ReasonProtocol},
 		{"bad uaid", func(p *peer) {
 			p.hello()
-			p.conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"update","id":1,"updates":{"x":{}}}`))
+			_ = p.conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"update","id":1,"updates":{"x":{}}}`))
 			p.drain()
 		}, ReasonProtocol},
-		{"binary", func(p *peer) { p.hello(); p.conn.WriteMessage(websocket.BinaryMessage, []byte("{}")); p.drain() }, ReasonProtocol},
+		{"binary", func(p *peer) { p.hello(); _ = p.conn.WriteMessage(websocket.BinaryMessage, []byte("{}")); p.drain() }, ReasonProtocol},
 		{"too large", func(p *peer) {
 			p.hello()
-			p.conn.WriteMessage(websocket.TextMessage, make([]byte, maxAnswer+1))
+			_ = p.conn.WriteMessage(websocket.TextMessage, make([]byte, maxAnswer+1))
 			p.drain()
 		}, ReasonTooLarge},
 		{"hello refused", func(p *peer) {

@@ -91,7 +91,7 @@ func TestStateSurvivesAFailedWrite(t *testing.T) {
 	if os.Getuid() == 0 {
 		// root writes everywhere: take the folder away instead
 		path := filepath.Join(t.TempDir(), "d", "device.json")
-		os.Mkdir(filepath.Dir(path), 0o700)
+		_ = os.Mkdir(filepath.Dir(path), 0o700)
 		d, err := OpenDevice(DeviceConfig{Config: Config{URL: "http://x.test"}, State: path})
 		if err != nil {
 			t.Fatal(err)
@@ -110,8 +110,8 @@ func TestStateSurvivesAFailedWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	before, _ := os.ReadFile(path)
-	os.Chmod(filepath.Dir(path), 0o500)
-	defer os.Chmod(filepath.Dir(path), 0o700)
+	_ = os.Chmod(filepath.Dir(path), 0o500)
+	defer func() { _ = os.Chmod(filepath.Dir(path), 0o700) }()
 	if err := d.Register(App{Name: "a"}); !errors.Is(err, edition.ErrUnavailable) || len(d.Apps()) != 0 {
 		t.Errorf("%v, %d apps", err, len(d.Apps()))
 	}

@@ -122,8 +122,15 @@ func TestTLSFiles(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	for _, c := range []Config{
-		{URL: ""}, {URL: "push.test"}, {URL: "ftp://x"}, {URL: "http://"}, {URL: "http://u:p@x"}, {URL: "http://x?a=b"},
-		{URL: "http://x", Mode: "pigeon"}, {URL: "http://x", Wait: wire.MaxWait + 1}, {URL: "http://x", Interval: -1},
+		{URL: ""},
+		{URL: "push.test"},
+		{URL: "ftp://x"},
+		{URL: "http://"},
+		{URL: "http://u:p@x"},
+		{URL: "http://x?a=b"},
+		{URL: "http://x", Mode: "pigeon"},
+		{URL: "http://x", Wait: wire.MaxWait + 1},
+		{URL: "http://x", Interval: -1},
 	} {
 		if _, err := New(c); !errors.Is(err, edition.ErrConfig) {
 			t.Errorf("%+v: %v", c, err)

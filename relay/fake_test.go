@@ -115,7 +115,7 @@ func (f *fake) answer(m wire.Message) {
 func (f *fake) write(b []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.conn.WriteMessage(websocket.TextMessage, b)
+	_ = f.conn.WriteMessage(websocket.TextMessage, b)
 }
 
 func (f *fake) update(u ...edition.Event) {

@@ -31,14 +31,19 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	f := promauto.With(reg)
 	return &metrics{
 		events: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "edition_relay_events_total", Help: "Events from upstream, by what became of them."}, []string{"result"}),
+			Name: "edition_relay_events_total", Help: "Events from upstream, by what became of them.",
+		}, []string{"result"}),
 		reported: f.NewCounter(prometheus.CounterOpts{
-			Name: "edition_relay_reported_total", Help: "Deliveries that upstream has confirmed to know."}),
+			Name: "edition_relay_reported_total", Help: "Deliveries that upstream has confirmed to know.",
+		}),
 		reporting: f.NewGauge(prometheus.GaugeOpts{
-			Name: "edition_relay_reports_outstanding", Help: "Deliveries reported to upstream and not yet confirmed."}),
+			Name: "edition_relay_reports_outstanding", Help: "Deliveries reported to upstream and not yet confirmed.",
+		}),
 		registrations: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "edition_relay_registrations_total", Help: "Registrations passed up, by result."}, []string{"result"}),
+			Name: "edition_relay_registrations_total", Help: "Registrations passed up, by result.",
+		}, []string{"result"}),
 		presented: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "edition_relay_presented_total", Help: "Devices that upstream was told have shown up here, by result."}, []string{"result"}),
+			Name: "edition_relay_presented_total", Help: "Devices that upstream was told have shown up here, by result.",
+		}, []string{"result"}),
 	}
 }

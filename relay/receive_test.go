@@ -34,9 +34,7 @@ func TestReceive(t *testing.T) {
 	if _, err := g.Register(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	g.deliver(edition.Update{old.event(7)}, edition.Delivery{})
-	g.store.Sent(edition.Direct, edition.Update{old.event(7)})
-	g.store.Ack(edition.Direct, edition.Update{old.event(7)}, edition.AckDelivered)
+	g.took(t, old.event(7))
 
 	other := ours // an app that registered through another relay
 	other.app = edition.NewAppID()

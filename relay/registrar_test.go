@@ -31,8 +31,12 @@ func TestRegister(t *testing.T) {
 		name string
 		want error
 	}{
-		{d, "", nil}, {d, "up0", nil}, {d, "up1", edition.ErrConflict}, {d, "nowhere", edition.ErrConflict},
-		{newDevice(t), "nowhere", edition.ErrNotFound}, {newDevice(t), "up1", nil},
+		{d, "", nil},
+		{d, "up0", nil},
+		{d, "up1", edition.ErrConflict},
+		{d, "nowhere", edition.ErrConflict},
+		{newDevice(t), "nowhere", edition.ErrNotFound},
+		{newDevice(t), "up1", nil},
 	} {
 		r := c.d.registration()
 		r.Upstream = c.name
@@ -89,7 +93,7 @@ func TestUpstreamAway(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
-	defer func() { cancel(); <-done }()
+	defer func() { cancel(); _ = <-done }()
 	eventually(t, "an error", func() bool { return r.Upstreams()[0].Error != "" })
 	d := newDevice(t)
 	start := time.Now()

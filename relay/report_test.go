@@ -9,12 +9,23 @@ import (
 	"github.com/edition-push/edition/wire"
 )
 
-// acknowledge has a device take and ack a version at the relay.
-func (g *rig) acknowledge(e edition.Event) {
+// took has a device take and ack a version at the relay.
+func (g *rig) took(t *testing.T, e edition.Event) {
+	t.Helper()
 	u := edition.Update{e}
-	g.deliver(u, edition.Delivery{Adopt: true})
-	g.store.Sent(edition.Direct, u)
-	g.store.Ack(edition.Direct, u, edition.AckDelivered)
+	g.deliver(u, edition.Delivery{})
+	if err := g.store.Sent(edition.Direct, u); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.store.Ack(edition.Direct, u, edition.AckDelivered); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// acknowledge is took, as the hub tells of it.
+func (g *rig) acknowledge(t *testing.T, e edition.Event) {
+	t.Helper()
+	g.took(t, e)
 	g.Delivered()
 }
 
@@ -40,9 +51,9 @@ func TestReports(t *testing.T) {
 		t.Fatal(err)
 	}
 	for v := edition.Version(1); v < 50; v++ {
-		g.acknowledge(first.event(v))
+		g.acknowledge(t, first.event(v))
 	}
-	g.acknowledge(second.event(3))
+	g.acknowledge(t, second.event(3))
 	eventually(t, "reported", func() bool { return g.reports(t, "up0")+g.reports(t, "up1") == 0 })
 	last := wire.Updates(nil)
 	for len(a.seen) > 0 {
@@ -66,7 +77,7 @@ func TestReportsWaitForUpstream(t *testing.T) {
 	g := newRig(t, nil, up)
 	d := newDevice(t)
 	g.register(t, d)
-	g.acknowledge(d.event(3))
+	g.acknowledge(t, d.event(3))
 	up.await(t, wire.TypePing)
 	if n := g.reports(t, "up0"); n != 1 {
 		t.Errorf("%d reports before the pong, want 1", n)
@@ -96,10 +107,7 @@ func TestReportsGather(t *testing.T) {
 		}
 	}
 	for _, d := range devices {
-		u := edition.Update{d.event(1)}
-		g.deliver(u, edition.Delivery{})
-		g.store.Sent(edition.Direct, u)
-		g.store.Ack(edition.Direct, u, edition.AckDelivered)
+		g.took(t, d.event(1))
 	}
 	g.Delivered()
 	eventually(t, "reported", func() bool { return g.reports(t, "up0") == 0 })

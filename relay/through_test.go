@@ -114,7 +114,7 @@ func put(t *testing.T, endpoint string, v edition.Version) int {
 
 func state(t *testing.T, endpoint string) string {
 	t.Helper()
-	resp, err := http.Get(endpoint) //nolint:noctx // a test
+	resp, err := http.Get(endpoint)
 	if err != nil {
 		t.Fatal(err)
 	}
