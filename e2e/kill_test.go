@@ -20,7 +20,6 @@ type load struct {
 	next     uint64     // the app server's next version
 	promised uint64     // greatest version answered 2xx
 	saw      uint64     // greatest version the device was sent
-	acked    uint64     // greatest version the device acknowledged and knows to be handled
 	faults   []string
 }
 
@@ -36,13 +35,13 @@ func (l *load) publish(stop <-chan struct{}, count *atomic.Int64) {
 		l.next++
 		v := l.next
 		l.mu.Unlock()
-		switch status := put(l.endpoint, v); {
-		case status == 200 || status == 202:
+		switch status := put(l.endpoint, v); status {
+		case 200, 202:
 			count.Add(1)
 			l.mu.Lock()
 			l.promised = max(l.promised, v)
 			l.mu.Unlock()
-		case status == 0 || status == 503:
+		case 0, 503:
 			time.Sleep(10 * time.Millisecond)
 		default:
 			l.fault("PUT answered %d", status)

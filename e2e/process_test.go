@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -49,9 +47,16 @@ type node struct {
 	admin string
 	data  string
 
-	mu  sync.Mutex // guards what follows
-	cmd *exec.Cmd
-	log bytes.Buffer
+	mu   sync.Mutex // guards what follows
+	live *process
+	log  bytes.Buffer
+}
+
+// process is one life of a node.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when it has ended
+	err  error         // of Wait; to be read after done
 }
 
 // Write collects the process's output.
@@ -144,11 +149,14 @@ func (n *node) run() error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	p := &process{cmd: cmd, done: make(chan struct{})}
 	n.mu.Lock()
-	n.cmd = cmd
+	n.live = p
 	n.mu.Unlock()
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
+	go func() {
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
 	deadline := time.After(30 * time.Second)
 	for {
 		resp, err := http.Get(n.admin + "/readyz")
@@ -160,10 +168,10 @@ func (n *node) run() error {
 			}
 		}
 		select {
-		case err := <-exited:
+		case <-p.done:
 			n.mu.Lock()
 			defer n.mu.Unlock()
-			return fmt.Errorf("%s ended before it was ready: %v\n%s", n.name, err, tail(n.log.String(), 2000))
+			return fmt.Errorf("%s ended before it was ready: %w\n%s", n.name, p.err, tail(n.log.String(), 2000))
 		case <-deadline:
 			return fmt.Errorf("%s is not ready after 30 s", n.name)
 		case <-time.After(20 * time.Millisecond):
@@ -172,50 +180,27 @@ func (n *node) run() error {
 }
 
 // kill ends the process as a crash would.
-func (n *node) kill() { n.signal(syscall.SIGKILL) }
+func (n *node) kill() { n.signal(syscall.SIGKILL) } //nolint:errcheck // it was killed
 
-// stop asks the process to end, and waits.
-func (n *node) stop() { n.signal(syscall.SIGTERM) }
+// stop asks the process to end, waits, and returns how it ended.
+func (n *node) stop() error { return n.signal(syscall.SIGTERM) }
 
-func (n *node) signal(s syscall.Signal) {
+func (n *node) signal(s syscall.Signal) error {
 	n.mu.Lock()
-	cmd := n.cmd
-	n.cmd = nil
+	p := n.live
+	n.live = nil
 	n.mu.Unlock()
-	if cmd == nil {
-		return
+	if p == nil {
+		return nil
 	}
-	cmd.Process.Signal(s)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	for ctx.Err() == nil && syscall.Kill(cmd.Process.Pid, 0) == nil {
-		time.Sleep(5 * time.Millisecond)
+	if err := p.cmd.Process.Signal(s); err != nil {
+		return err
 	}
-	if ctx.Err() != nil {
+	select {
+	case <-p.done:
+		return p.err
+	case <-time.After(30 * time.Second):
 		n.t.Errorf("%s did not end within 30 s of %v", n.name, s)
-		cmd.Process.Kill()
+		return p.cmd.Process.Kill()
 	}
-}
-
-// metric returns the sum of all samples whose name starts with the prefix.
-func (n *node) metric(prefix string) float64 {
-	n.t.Helper()
-	resp, err := http.Get(n.admin + "/metrics")
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	var sum float64
-	for line := range strings.Lines(string(body)) {
-		if strings.HasPrefix(line, prefix) {
-			var v float64
-			fmt.Sscan(line[strings.LastIndexByte(line, ' ')+1:], &v)
-			sum += v
-		}
-	}
-	return sum
 }

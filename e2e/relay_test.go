@@ -123,7 +123,9 @@ func TestUpstreamAway(t *testing.T) {
 	if r, err := request("GET", relay.admin+"/readyz", "", nil); err != nil || r.status != 200 {
 		t.Errorf("readyz with upstream away: %v %d %s", err, r.status, r.body)
 	}
-	relay.stop() // the report of the ack must survive this
+	if err := relay.stop(); err != nil { // the report of the ack must survive this
+		t.Errorf("the relay ended with %v", err)
+	}
 	relay.start()
 	server.start()
 	d.awaitState(t, 3, "delivered")

@@ -93,6 +93,6 @@ is in use, 78 configuration, 1 anything else.`,
 		Version:       version(),
 	}
 	root.SetVersionTemplate("edition {{.Version}}\n")
-	root.AddCommand(server.Command(), relay.Command(), demo.Command(), demo.Command(), bench.Command(), registerCommand(), listenCommand(), putCommand(), configCommand(), versionCommand())
+	root.AddCommand(server.Command(), relay.Command(), demo.Command(), bench.Command(), registerCommand(), listenCommand(), putCommand(), configCommand(), versionCommand())
 	return root
 }
