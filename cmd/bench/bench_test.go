@@ -50,7 +50,7 @@ var wanted = []string{
 	"connected.cpu!", "connected.rate", "connected.p50", "connected.p99", "connected.p99.9",
 	"latency.p50", "latency.p99!", "latency.p99.9",
 	"idle.memory!", "idle.memory_bare", "idle.memory_before", "idle.heap", "idle.stacks", "idle.setup!", "idle.cpu",
-	"stored.rate_500!", "stored.cpu_500", "stored.rate_2k", "stored.cost_2k!", "stored.time_2k!", "stored.bare_time_2k",
+	"stored.rate_500!", "stored.cpu_500", "stored.rate_2k", "stored.cost_2k!", "stored.start_2k", "stored.time_2k!", "stored.bare_time_2k",
 	"drain.rate!", "reconnect.hello!", "kicks.rate!",
 }
 

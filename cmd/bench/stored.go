@@ -23,7 +23,11 @@ type store struct {
 	path  func(edition.Key) []byte // of the PUT
 	check bool                     // whether GET shows what is kept
 
-	rate, cpu, cost []float64 // of each round: events a second, µs an event without and with the folds that it leaves behind
+	// Of each round.
+	rate  []float64 // events a second
+	cpu   []float64 // microseconds an event
+	cost  []float64 // the same with the folds that the round leaves behind
+	woken []float64 // milliseconds of CPU from ready until it rests
 }
 
 // stored measures PUTs to devices that are absent, so that every one of them
@@ -71,6 +75,11 @@ func (r *run) storedRound(ctx context.Context, s *store, n int) error {
 			p.Stop() //nolint:errcheck // another error is on its way
 		}
 	}()
+	used, err := rests(ctx, p)
+	if err != nil {
+		return err
+	}
+	s.woken = append(s.woken, millis(used))
 	paths := sample(s, int(r.sizes.Warm.Seconds()+r.sizes.Stored.Seconds()+1)*maxRate)
 	base := uint64(time.Now().UnixMicro())
 	last := make([]int, r.sizes.Publishers)
@@ -121,6 +130,34 @@ func (r *run) storedRound(ctx context.Context, s *store, n int) error {
 	return nil
 }
 
+const (
+	restEvery = 200 * time.Millisecond
+	restCPU   = restEvery / 10
+	restTime  = 3 * time.Minute
+)
+
+// rests waits until a server that was started has no more work of its own, and
+// returns the CPU time that this took.
+func rests(ctx context.Context, p *process) (time.Duration, error) {
+	first, err := p.Usage()
+	if err != nil {
+		return 0, err
+	}
+	last := first
+	for begin := time.Now(); time.Since(begin) < restTime; {
+		sleep(ctx, restEvery)
+		now, err := p.Usage()
+		if err != nil {
+			return 0, err
+		}
+		if now.CPU-last.CPU < restCPU {
+			return now.CPU - first.CPU, nil
+		}
+		last = now
+	}
+	return 0, fmt.Errorf("the server does not rest within %v after its start", restTime)
+}
+
 func (r *run) reportStored(ours, bares []*store) {
 	small, name := ours[0], func(s *store) string { return count(s.keys) }
 	for _, s := range ours {
@@ -137,6 +174,7 @@ func (r *run) reportStored(ours, bares []*store) {
 			r.report.info("stored.rate_"+name(s), "synced PUTs a second at "+name(s), "/s", s.rate)
 		}
 		r.report.ratio("stored.cost_"+name(s), fmt.Sprintf("server CPU an event at %s keys, all folding included, beside that at %s", name(s), name(small)), "µs", s.cost, small.cost, l)
+		r.report.info("stored.start_"+name(s), fmt.Sprintf("CPU after a start with %s pending keys, until the server rests: due kicks are looked for", name(s)), "ms", s.woken)
 		r.report.ratio("stored.time_"+name(s), fmt.Sprintf("time an event at %s keys beside that at %s", name(s), name(small)), "µs", inverse(s.rate), inverse(small.rate), l)
 	}
 	if bares[1].keys != bares[0].keys {

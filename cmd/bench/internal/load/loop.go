@@ -67,10 +67,10 @@ type putFunc func(path []byte, version uint64) error
 const ioTimeout = time.Minute
 
 // publish runs n publishers, each with a connection, for a duration, and counts.
-func publish(ctx context.Context, addr string, n int, d time.Duration, loop func(ctx context.Context, publisher int, put putFunc) error) (Result, error) {
+func publish(parent context.Context, addr string, n int, d time.Duration, loop func(ctx context.Context, publisher int, put putFunc) error) (Result, error) {
 	var events atomic.Int64
 	start := time.Now()
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := errgroup.WithContext(parent)
 	for publisher := range n {
 		g.Go(func() error {
 			p, err := DialPutter(addr)
@@ -98,6 +98,9 @@ func publish(ctx context.Context, addr string, n int, d time.Duration, loop func
 		})
 	}
 	err := g.Wait()
+	if cause := context.Cause(parent); cause != nil {
+		err = cause // of what the publishers say
+	}
 	if err == nil && events.Load() == 0 {
 		err = errors.New("nothing was published")
 	}
