@@ -113,8 +113,8 @@ func (u *upstream) pipe(ctx context.Context, t *testing.T) (dial func(context.Co
 	u.t = t
 	l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
 	s := &http.Server{Handler: u}
-	go s.Serve(l) //nolint:errcheck // ends with ctx
-	context.AfterFunc(ctx, func() { _ = s.Close(); l.Close() })
+	go s.Serve(l)
+	context.AfterFunc(ctx, func() { _ = s.Close(); _ = l.Close() })
 	return l.dial
 }
 

@@ -69,7 +69,7 @@ func (p *poll) loop(ctx context.Context) error {
 	for ctx.Err() == nil {
 		start := time.Now()
 		got, err := p.round(ctx, wait)
-		pause, next := time.Duration(0), cfg.Wait
+		pause := time.Duration(0)
 		switch {
 		case err != nil && p.refused(err):
 			p.up() // upstream is there, and can be asked to register
@@ -78,15 +78,14 @@ func (p *poll) loop(ctx context.Context) error {
 			return err
 		case got.events > 0 && got.acked:
 			stuck.exp.Reset()
-			next = 0 // carries the acks, and is answered when they are taken
 		case got.events > 0:
 			pause = stuck.next(nil, 0)
-		case cfg.Interval > 0 && (wait > 0 || cfg.Wait == 0):
+		case cfg.Interval > 0 && (got.held || cfg.Wait == 0):
 			pause = around(cfg.Interval)
-		case wait > 0 && time.Since(start) < pollAgain:
+		case got.held && time.Since(start) < pollAgain:
 			pause = spread(pollAgain)
 		}
-		wait = next
+		wait = cfg.Wait
 		if pause > 0 {
 			select {
 			case <-ctx.Done():
@@ -132,26 +131,34 @@ func (c *Client) Visit(ctx context.Context, f func(ctx context.Context, poll fun
 type took struct {
 	events int
 	acked  bool // some were acked or refused
+	held   bool // upstream was asked to wait for something
 }
 
 // round polls once, hands the UPDATE over and waits until it is dealt with.
 func (p *poll) round(ctx context.Context, wait time.Duration) (took, error) {
 	cfg := &p.c.cfg
 	req := wire.UpdateRequest{Agents: p.c.known(), Relay: cfg.Relay, Store: cfg.StoreID, Custody: cfg.Custody}
+	var sent uint64
+	if req.Ack, sent = p.take(); sent > 0 {
+		wait = 0 // it is answered when the acks are taken
+	}
 	if wait > 0 {
 		req.Wait = wait.String()
 	}
-	var sent uint64
-	req.Ack, sent = p.take()
 	var resp wire.UpdateResponse
 	_, err := p.c.rest.post(ctx, wire.PathUpdate, wait, &req, &resp)
 	if err != nil {
 		p.setWaiting(false)
+		if ReasonOf(err) == ReasonRefused && errors.Is(err, edition.ErrConflict) {
+			err = &Error{Reason: ReasonReplaced, Err: err}
+		}
 		return took{}, err
 	}
 	p.settlePoll(sent)
 	p.up()
-	return p.hand(ctx, &resp)
+	got, err := p.hand(ctx, &resp)
+	got.held = wait > 0
+	return got, err
 }
 
 // hand gives an answer's UPDATE to the handler.

@@ -196,6 +196,22 @@ func TestPollPauses(t *testing.T) {
 	}
 }
 
+// TestPollReplaced has another copy of the client take over: the two do not
+// fight.
+func TestPollReplaced(t *testing.T) {
+	up := &upstream{api: map[string]func(http.ResponseWriter, []byte) any{
+		wire.PathUpdate: func(w http.ResponseWriter, _ []byte) any {
+			wire.WriteProblem(w, fmt.Errorf("%w: a newer poll", edition.ErrConflict))
+			return nil
+		},
+	}}
+	c := newClient(t, Config{URL: up.serve(t), Mode: ModePoll, Agents: []wire.Agent{{UAID: testUAID(1)}}})
+	defer c.rest.close()
+	if err := c.connect(t.Context()); ReasonOf(err) != ReasonReplaced || !errors.Is(err, edition.ErrConflict) {
+		t.Errorf("%q %v", ReasonOf(err), err)
+	}
+}
+
 // TestFallback puts everything on the way that refuses a WebSocket; polling
 // works all the same.
 func TestFallback(t *testing.T) {

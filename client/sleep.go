@@ -27,7 +27,7 @@ func (d *Device) slumber(ctx context.Context) error {
 	go func() { heard <- d.listen(conn, wake) }()
 	defer func() {
 		conn.Close() //nolint:errcheck // nothing was written
-		_ = <-heard  // that it was closed
+		<-heard      //nolint:errcheck // that it was closed
 	}()
 	defer d.client.rest.close()
 

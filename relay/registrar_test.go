@@ -93,7 +93,12 @@ func TestUpstreamAway(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
-	defer func() { cancel(); _ = <-done }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
 	eventually(t, "an error", func() bool { return r.Upstreams()[0].Error != "" })
 	d := newDevice(t)
 	start := time.Now()
