@@ -107,7 +107,7 @@ func (c *Client) connect(ctx context.Context) error {
 	if auto && time.Now().Before(c.pollUntil) {
 		return c.pollInstead(ctx)
 	}
-	s, err := c.dial.open(ctx, c)
+	s, err := c.open(ctx)
 	if err == nil {
 		return s.serve(ctx)
 	}
@@ -119,6 +119,18 @@ func (c *Client) connect(ctx context.Context) error {
 		"reason", string(ReasonOf(err)), "err", err)
 	c.pollUntil = time.Now().Add(retryWebSocket)
 	return c.pollInstead(ctx)
+}
+
+// open makes a WebSocket in a goroutine of its own: what that needs of stack is
+// then not kept by the one that serves it, which is mostly idle.
+func (c *Client) open(ctx context.Context) (s *socket, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s, err = c.dial.open(ctx, c)
+	}()
+	<-done
+	return s, err
 }
 
 // errTryWebSocket ends polling in ModeAuto now and then.
