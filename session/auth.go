@@ -52,7 +52,7 @@ type caller struct {
 	from  netip.Addr
 }
 
-func (c caller) relay() bool { return c.peer != nil }
+func (by caller) relay() bool { return by.peer != nil }
 
 // authenticate finds the relay that a request comes from: nil for a device. A
 // bearer token that is none of ours is ErrUnauthorized, and never a device.

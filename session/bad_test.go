@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -186,21 +187,56 @@ func TestPanicEndsOneConnection(t *testing.T) {
 
 // A store that fails under a flush is asked again.
 func TestStoreFailsUnderAFlush(t *testing.T) {
-	for _, what := range []string{"pending", "sent"} {
-		t.Run(what, func(t *testing.T) {
-			var f *faulty
-			d := open(t, func(o *Options) {
-				f = &faulty{Store: o.Store}
-				o.Store, o.Limits.AckTimeout = f, 100e6
+	for _, what := range []string{"pending", "sent", "scan"} {
+		for _, kind := range []string{"device", "relay"} {
+			t.Run(kind+" "+what, func(t *testing.T) {
+				var f *faulty
+				d := open(t, func(o *Options) {
+					f = &faulty{Store: o.Store}
+					o.Store, o.Limits.AckTimeout = f, 100e6
+				})
+				var v device
+				if kind == "relay" {
+					v = d.registered(d.relay("r1"))
+				} else {
+					v = d.registered(edition.Direct)
+				}
+				d.deliver(v.Key, 1)
+				f.failing.Store(&what)
+				var c *peerConn
+				if kind == "relay" {
+					c = d.asRelay("r1", relayToken, wire.CustodyDevice)
+				} else {
+					c = d.connect()
+					c.hello(v)
+				}
+				f.failing.Store(nil)
+				c.update(v.Key, 1)
+				c.ack(event(v, 1))
+				f.failing.Store(&what)
+				d.deliver(v.Key, 2)
+				f.failing.Store(nil)
+				c.update(v.Key, 2)
 			})
-			v := d.registered(edition.Direct)
-			c := d.connect()
-			c.hello(v)
-			f.failing.Store(&what)
-			d.deliver(v.Key, 1)
-			c.barrier()
-			f.failing.Store(nil)
-			c.update(v.Key, 1)
-		})
+		}
+	}
+}
+
+// A WebSocket ping is answered.
+func TestPing(t *testing.T) {
+	d := open(t, nil)
+	c := d.connect()
+	pong := make(chan string, 1)
+	c.ws.SetPongHandler(func(s string) error { pong <- s; return nil })
+	if err := c.ws.WriteControl(websocket.PingMessage, []byte("are you there"), time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case s := <-pong:
+		if s != "are you there" {
+			t.Errorf("pong %q", s)
+		}
+	case <-time.After(patient):
+		t.Error("no pong")
 	}
 }

@@ -60,9 +60,9 @@ func (p *rawPeer) read() ([]byte, error) {
 		}
 		n, skip = int(h[2])<<8|int(h[3]), 4
 	}
-	p.br.Discard(skip) //nolint:errcheck // was peeked
+	p.br.Discard(skip) // was peeked
 	b, err := p.br.Peek(n)
-	p.br.Discard(n) //nolint:errcheck // as is the next
+	p.br.Discard(n) // as is the next
 	return b, err
 }
 
@@ -102,7 +102,25 @@ func BenchmarkIdle(b *testing.B) {
 				v := d.registered(edition.Direct)
 				hellos = append(hellos, mask([]byte(`{"type":"hello","agents":[{"uaid":"`+v.UAID.String()+`","secret":"`+v.secret+`"}]}`)))
 			}
-			idle(b, strings.TrimPrefix(d.url, "http://"), hellos)
+			idle(b, strings.TrimPrefix(d.url, "http://"), hellos, nil)
+			d.close()
+		}
+	})
+	b.Run("edition after an update", func(b *testing.B) {
+		for range b.N {
+			d := open(b, nil)
+			var hellos [][]byte
+			var all edition.Update
+			for range n {
+				v := d.registered(edition.Direct)
+				all = append(all, event(v, 1))
+				hellos = append(hellos, mask([]byte(`{"type":"hello","agents":[{"uaid":"`+v.UAID.String()+`","secret":"`+v.secret+`"}]}`)))
+			}
+			idle(b, strings.TrimPrefix(d.url, "http://"), hellos, func() {
+				for _, e := range all {
+					d.hub.Deliver(edition.Update{e}, edition.Delivery{})
+				}
+			})
 			d.close()
 		}
 	})
@@ -126,18 +144,20 @@ func BenchmarkIdle(b *testing.B) {
 					}
 				}
 			})}
-			go srv.Serve(l) //nolint:errcheck // ends with Close
+			go srv.Serve(l) // ends with Close
 			hellos := make([][]byte, n)
 			for i := range hellos {
 				hellos[i] = mask(make([]byte, 120))
 			}
-			idle(b, l.Addr().String(), hellos)
-			srv.Close() //nolint:errcheck // nothing to do about it
+			idle(b, l.Addr().String(), hellos, nil)
+			srv.Close() // nothing to do about it
 		}
 	})
 }
 
-func idle(b *testing.B, addr string, hellos [][]byte) {
+// idle opens a connection for each hello. work is done on them before they
+// are left alone.
+func idle(b *testing.B, addr string, hellos [][]byte, work func()) {
 	host, port, _ := net.SplitHostPort(addr)
 	p, _ := strconv.Atoi(port)
 	sa := &syscall.SockaddrInet4{Port: p}
@@ -166,6 +186,9 @@ func idle(b *testing.B, addr string, hellos [][]byte) {
 		}
 	}
 	took, used := time.Since(start), cpu()-used
+	if work != nil {
+		work()
+	}
 	time.Sleep(100 * time.Millisecond)
 	for range 4 { // stacks shrink by half with each collection
 		debug.FreeOSMemory()
@@ -175,7 +198,7 @@ func idle(b *testing.B, addr string, hellos [][]byte) {
 	b.ReportMetric(float64(took.Microseconds())/float64(len(fds)), "µs/conn")
 	b.ReportMetric(float64(used.Microseconds())/float64(len(fds)), "cpu-µs/conn")
 	for _, fd := range fds {
-		syscall.Close(fd) //nolint:errcheck // nothing to do about it
+		syscall.Close(fd) // nothing to do about it
 	}
 }
 
@@ -199,7 +222,7 @@ func BenchmarkEvent(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer p.Close()
-			p.Write(mask([]byte(`{"type":"hello","agents":[{"uaid":"` + v.UAID.String() + `","secret":"` + v.secret + `"}]}`))) //nolint:errcheck // then the read fails
+			p.Write(mask([]byte(`{"type":"hello","agents":[{"uaid":"` + v.UAID.String() + `","secret":"` + v.secret + `"}]}`))) // then the read fails
 			if _, err := p.read(); err != nil {
 				b.Fatal(err)
 			}
@@ -262,8 +285,8 @@ func bareEvents(b *testing.B, devices, publishers int) {
 			c.back <- struct{}{}
 		}
 	})}
-	go srv.Serve(l)   //nolint:errcheck // ends with Close
-	defer srv.Close() //nolint:errcheck // nothing to do about it
+	go srv.Serve(l)   // ends with Close
+	defer srv.Close() // nothing to do about it
 	var all []*bare
 	for range devices {
 		p, err := dialRaw(l.Addr().String())
@@ -309,6 +332,6 @@ func measure(b *testing.B, publishers int, do func(i int)) {
 
 func cpu() time.Duration {
 	var u syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &u) //nolint:errcheck // then it is 0
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u) // then it is 0
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -126,10 +126,10 @@ func openOn(t testing.TB, l net.Listener, dial func(context.Context, string, str
 	}
 	d.reg, _ = o.Registrar.(*registrar)
 	d.serve = &http.Server{Handler: d.Server, ReadHeaderTimeout: 10 * time.Second}
-	go d.serve.Serve(l) //nolint:errcheck // ends with Close
+	go d.serve.Serve(l) // ends with Close
 	go func() {
 		defer close(d.ended)
-		d.Run(ctx) //nolint:errcheck // is nil
+		d.Run(ctx) // is nil
 	}()
 	t.Cleanup(d.close)
 	return d
@@ -140,7 +140,7 @@ func (d *door) close() {
 	d.stop()
 	<-d.ended
 	d.http.CloseIdleConnections()
-	d.serve.Close() //nolint:errcheck // nothing to do about it
+	d.serve.Close() // nothing to do about it
 }
 
 // deliver keeps one event and rings.

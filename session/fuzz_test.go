@@ -48,7 +48,7 @@ func FuzzMessage(f *testing.F) {
 			c.say(`{"type":"hello","relay":"r1"}`)
 		}
 		c.say(b)
-		c.ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"ping"}`)) //nolint:errcheck // may be closed
+		c.ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"ping"}`)) // may be closed
 		for m := range c.in {
 			if m.Type == wire.TypePong {
 				return

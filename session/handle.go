@@ -106,9 +106,7 @@ func (c *conn) work(do func(ctx context.Context)) {
 		return
 	}
 	c.workers <- struct{}{}
-	c.s.conns.Add(1) // by the goroutine in serve: the count is not 0
-	go func() {
-		defer c.s.conns.Done()
+	c.s.conns.Go(func() { // nobody waits for it yet: the goroutine in serve, which calls this, lives
 		defer func() {
 			<-c.workers
 			if fault := recover(); fault != nil {
@@ -119,7 +117,7 @@ func (c *conn) work(do func(ctx context.Context)) {
 		ctx, cancel := context.WithTimeout(c.s.base, patience)
 		defer cancel()
 		do(ctx)
-	}()
+	})
 }
 
 // onAck applies an ack in each of its forms.

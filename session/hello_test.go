@@ -265,7 +265,7 @@ func TestHelloOfAHundredThousand(t *testing.T) {
 	agent := `{"uaid":"0b3c8e7e-4d2f-4a6b-9c1d-2e5f7a8b9c0d","secret":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`
 	hello := `{"type":"hello","agents":[` + strings.Repeat(agent+",", 99_999) + agent + `]}`
 	c := d.connect()
-	go c.ws.WriteMessage(websocket.TextMessage, []byte(hello)) //nolint:errcheck // is cut off
+	go c.ws.WriteMessage(websocket.TextMessage, []byte(hello)) // is cut off
 	c.wantError(413, "", "at most 65536 bytes")
 	c.wantClosed(websocket.CloseMessageTooBig, "at most 65536 bytes")
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,22 +25,20 @@ type poll struct {
 
 	mu    sync.Mutex
 	lost  int            // Guarded by mu. Parties that a newer connection took.
-	rung  []edition.UAID // Guarded by mu. Of a relay's poll: where to look.
+	rung  []edition.UAID // Guarded by mu. Where to look.
 	again bool           // Guarded by mu. More were rung than are remembered.
 }
 
-// maxRung bounds what a relay's poll remembers; beyond, everything is scanned.
+// maxRung bounds what a poll remembers; beyond, it looks at everything.
 const maxRung = 1000
 
 // Ring implements [hub.Bell].
 func (p *poll) Ring(uaid edition.UAID) {
 	p.mu.Lock()
-	if p.by.relay() {
-		if len(p.rung) < maxRung {
-			p.rung = append(p.rung, uaid)
-		} else {
-			p.again = true
-		}
+	if len(p.rung) < maxRung {
+		p.rung = append(p.rung, uaid)
+	} else {
+		p.again = true
 	}
 	p.mu.Unlock()
 	p.wake()
@@ -207,17 +206,15 @@ func (p *poll) first() (edition.Update, error) {
 
 // next looks where the bell was rung.
 func (p *poll) next() (edition.Update, error) {
-	if !p.by.relay() {
-		return p.first()
-	}
 	p.mu.Lock()
 	rung, again := p.rung, p.again
 	p.rung, p.again = nil, false
 	p.mu.Unlock()
 	if again {
-		return p.scan()
+		return p.first()
 	}
-	return p.sent(p.look(rung))
+	slices.SortFunc(rung, edition.UAID.Compare)
+	return p.sent(p.look(slices.Compact(rung)))
 }
 
 // look reads what is pending for UAIDs, as much as fits into one answer.

@@ -66,7 +66,7 @@ func TestReplacedWhileDelivering(t *testing.T) {
 			for m := range c.in {
 				if m.Type == wire.TypeUpdate {
 					seen.Store(max(seen.Load(), uint64(m.Updates[0].Version)))
-					c.ws.WriteMessage(websocket.TextMessage, wire.AppendAck(nil, false, edition.Update(m.Updates))) //nolint:errcheck // may be replaced
+					c.ws.WriteMessage(websocket.TextMessage, wire.AppendAck(nil, false, edition.Update(m.Updates))) // may be replaced
 				}
 			}
 		})
@@ -132,11 +132,11 @@ func TestEverythingAtOnce(t *testing.T) {
 					x := byKey[e.Key]
 					x.last.Store(max(x.last.Load(), uint64(e.Version)))
 				}
-				c.ws.WriteMessage(websocket.TextMessage, wire.AppendAck(nil, false, edition.Update(m.Updates))) //nolint:errcheck // may be closed
+				c.ws.WriteMessage(websocket.TextMessage, wire.AppendAck(nil, false, edition.Update(m.Updates))) // may be closed
 			}
 		}
 	}
-	for i := 0; i < devices; i++ {
+	for i := range devices {
 		if i%3 == 0 {
 			continue
 		}
@@ -187,7 +187,7 @@ func TestSlowReaderHoldsMemoryFlat(t *testing.T) {
 	if err := ws.WriteJSON(wire.Message{Type: wire.TypeHello, Agents: []wire.Agent{v.claim()}}); err != nil {
 		t.Fatal(err)
 	}
-	ws.ReadMessage() //nolint:errcheck // its hello, then it reads no more
+	ws.ReadMessage() // its hello, then it reads no more
 	heap := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()

@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -33,6 +34,11 @@ func newUpgrader() websocket.Upgrader {
 // webSocket upgrades a request and leaves the connection to a goroutine of its
 // own, so that those of net/http and their buffers go.
 func (s *Server) webSocket(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet)
+		wire.WriteProblem(w, fmt.Errorf("%w: use GET", edition.ErrMethod))
+		return
+	}
 	p, err := s.authenticate(r)
 	if err == nil && s.isDraining() {
 		s.m.refuse(reasonStopping)
@@ -159,7 +165,7 @@ func (in *inbox) read(r io.Reader, limit int) error {
 		switch {
 		case len(in.b) > limit:
 			return errSize(limit)
-		case err == io.EOF: //nolint:errorlint // io.Reader returns it bare
+		case err == io.EOF: // io.Reader returns it bare
 			return nil
 		case err != nil:
 			return err

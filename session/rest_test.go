@@ -134,7 +134,7 @@ func TestRESTBadRequests(t *testing.T) {
 		{wire.PathUpdate, strings.Repeat(" ", wire.MaxMessage+1), 413},
 		{wire.PathRegister, strings.Repeat(" ", 10<<20), 413},
 		{"/v1/nothing", `{}`, 404},
-		{"/v1/ws", `{}`, 400},
+		{"/v1/ws", `{}`, 405},
 	} {
 		if status, body := d.request(tt.path, tt.body); status != tt.status || !strings.Contains(body, `"status":`) {
 			t.Errorf("%s %.60s: %d %s, want %d", tt.path, tt.body, status, body, tt.status)

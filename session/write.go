@@ -90,14 +90,12 @@ func (c *conn) post(op int, f *frame) {
 }
 
 func (c *conn) later(f *frame, write func() error) {
-	c.s.conns.Add(1)
-	go func() {
-		defer c.s.conns.Done()
+	c.s.conns.Go(func() {
 		defer f.free()
 		if write() != nil {
 			c.end(0, "", reasonWrite)
 		}
-	}()
+	})
 }
 
 // begin writes what the socket takes at once, and returns the rest. Most
