@@ -103,8 +103,8 @@ func (c *conn) rung(uaid edition.UAID) bool {
 	if c.closing || !c.board.ring(uaid) {
 		return false
 	}
-	if c.raw != nil && c.board.many == nil {
-		return c.claimFlush()
+	if c.raw != nil {
+		return c.flushHere()
 	}
 	c.wake()
 	return false
@@ -194,14 +194,31 @@ func (c *conn) pause() bool {
 	return mine
 }
 
-// resume ends a pause, if there was one, and sends what there is.
+// resume ends a pause, if there was one, and sends what there is: for a device
+// that holds one UAID at once.
 func (c *conn) resume(paused bool) {
+	if c.resumed(paused) {
+		c.flushAlone(false)
+	}
+}
+
+func (c *conn) resumed(paused bool) (flush bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if paused {
 		c.flushing = false
 	}
+	return c.flushHere()
+}
+
+// flushHere is claimFlush for a device that holds one UAID, whose flush ends
+// soon. Any other is started in the background. The caller holds mu.
+func (c *conn) flushHere() bool {
+	if c.board.many == nil {
+		return c.claimFlush()
+	}
 	c.wake()
+	return false
 }
 
 func (c *conn) detach(uaids []edition.UAID) {

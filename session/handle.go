@@ -166,18 +166,13 @@ func (c *conn) apply(owner edition.Owner, u edition.Update, state edition.AckSta
 	}
 }
 
-// landed notes an ack, and has a flush started where there is more to send:
-// for a device by the caller, who is the goroutine that reads and has nothing
-// better to do.
+// landed notes an ack. flush is true when the caller is to send what it has set
+// free.
 func (c *conn) landed(u edition.Update) (n int, flush bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n = c.board.land(u)
-	if c.peer != nil || c.board.many != nil {
-		c.wake()
-		return n, false
-	}
-	return n, c.claimFlush()
+	return n, c.flushHere()
 }
 
 // named returns the events that an ack names, and of those only what may be

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/edition-push/edition"
@@ -215,8 +216,30 @@ func (c *conn) onAgents(claims []wire.Agent) {
 		paused := c.pause()
 		defer c.resume(paused)
 		c.hold(a.uaids)
-		c.reply(&wire.Message{Type: wire.TypeHello, Status: 200, UAIDs: a.uaids, Refused: a.refused})
+		c.greeting(a)
 	})
+}
+
+// greeting answers a device's hello.
+func (c *conn) greeting(a admitted) {
+	f := newFrame()
+	defer f.free()
+	f.b = appendUAIDs(append(f.b, `{"type":"hello","status":200,"uaids":[`...), a.uaids)
+	f.b = append(appendUAIDs(append(f.b, `],"refused":[`...), a.refused), `]}`...)
+	if err := c.send(websocket.TextMessage, f); err != nil {
+		c.end(0, "", reasonWrite)
+	}
+}
+
+func appendUAIDs(b []byte, uaids []edition.UAID) []byte {
+	for i, uaid := range uaids {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b, _ = uaid.AppendText(append(b, '"'))
+		b = append(b, '"')
+	}
+	return b
 }
 
 // tally counts the UAIDs held, and those that claims would add.

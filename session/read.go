@@ -31,8 +31,9 @@ func newUpgrader() websocket.Upgrader {
 	}
 }
 
-// webSocket upgrades a request and leaves the connection to a goroutine of its
-// own, so that those of net/http and their buffers go.
+// webSocket upgrades a request. Its goroutine takes the first message, which
+// needs the stack that it has already; then it leaves the connection to a fresh
+// one and returns, so that the stack and the buffers of net/http go.
 func (s *Server) webSocket(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
@@ -58,7 +59,7 @@ func (s *Server) webSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.gauge().Inc()
-	go c.serve()
+	c.serve(true)
 }
 
 // inbox is what one message is read into and decoded to.
@@ -86,10 +87,10 @@ func (in *inbox) free() {
 	inboxes.Put(in)
 }
 
-// serve reads and handles messages until the connection ends. A message whose
-// handling needs a deep stack makes it go on in a new goroutine, so that an idle
-// connection keeps a small one.
-func (c *conn) serve() {
+// serve reads and handles messages until the connection ends. After the first
+// one, and after a message whose handling needs a deep stack, it goes on in a
+// new goroutine, so that an idle connection keeps a small one.
+func (c *conn) serve(first bool) {
 	moved := false
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -107,9 +108,9 @@ func (c *conn) serve() {
 			return
 		}
 		c.read.Store(c.s.now.Load())
-		if c.next(kind, r) {
+		if c.next(kind, r) || first {
 			moved = true
-			go c.serve()
+			go c.serve(false)
 			return
 		}
 	}

@@ -13,8 +13,9 @@ import (
 )
 
 // The hot path is one UPDATE and one ack an event. Both are written by hand,
-// and an ack in the form that AppendAck writes is read by hand; everything
-// else goes through encoding/json, and means the same (see the fuzz target).
+// and an ack in the form that AppendAck writes is read by hand, as is the hello
+// of one device; everything else goes through encoding/json, and means the same
+// (see the fuzz target).
 
 const (
 	updateHead = `{"type":"update","id":`
@@ -22,6 +23,9 @@ const (
 	ackHead    = `{"type":"ack",`
 	ackStored  = `"state":"stored",`
 	ackMid     = `"updates":`
+	helloHead  = `{"type":"hello","agents":[{"uaid":"`
+	helloMid   = `","secret":"`
+	helloTail  = `"}]}`
 )
 
 // AppendUpdate appends the message {"type":"update","id":…,"updates":{…}}.
@@ -50,7 +54,7 @@ func AppendAck(dst []byte, stored bool, u edition.Update) []byte {
 func Decode(b []byte, m *Message) error {
 	updates := m.Updates[:0]
 	*m = Message{}
-	if decodeAck(b, m, updates) || decodeUpdate(b, m, updates) {
+	if decodeAck(b, m, updates) || decodeUpdate(b, m, updates) || decodeHello(b, m) {
 		return nil
 	}
 	*m = Message{}
@@ -77,6 +81,32 @@ func decodeAck(b []byte, m *Message, buf Updates) bool {
 	m.Type = TypeAck
 	m.Updates, b, ok = parseUpdates(buf, b)
 	return ok && string(b) == "}"
+}
+
+// decodeHello reads the hello of one device, as encoding/json writes it: many
+// devices come back at once after an outage.
+func decodeHello(b []byte, m *Message) bool {
+	b, ok := bytes.CutPrefix(b, []byte(helloHead))
+	if !ok || len(b) < 36 {
+		return false
+	}
+	uaid, err := edition.ParseUAID(b[:36])
+	if err != nil {
+		return false
+	}
+	if b, ok = bytes.CutPrefix(b[36:], []byte(helloMid)); !ok {
+		return false
+	}
+	if b, ok = bytes.CutSuffix(b, []byte(helloTail)); !ok || len(b) > 64 {
+		return false
+	}
+	for _, c := range b {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	m.Type, m.Agents = TypeHello, []Agent{{UAID: uaid, Secret: string(b)}}
+	return true
 }
 
 func decodeUpdate(b []byte, m *Message, buf Updates) bool {
