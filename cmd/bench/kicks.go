@@ -33,6 +33,7 @@ func (r *run) kicks(ctx context.Context, _ func(string) bool) error {
 	rates := map[string][]float64{}
 	ph := r.progress.begin(fmt.Sprintf("%s UDP kicks at once", count(n)), 2*r.sizes.KickRounds)
 	defer ph.finish("failed")
+	defer r.profileOf(p, "kicks")()
 	for range r.sizes.KickRounds {
 		for _, side := range []string{"bare", "edition"} {
 			answer, err := p.Do(side)

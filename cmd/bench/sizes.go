@@ -44,5 +44,5 @@ var quick = sizes{
 	Pending: []int{100_000, 500_000}, StoredRounds: 1, Stored: 5 * time.Second,
 	Drain: 200_000, DrainRounds: 1,
 	Reconnect: [2]int{1000, 200_000}, ReconnectRounds: 20,
-	Kicks: 100_000, KickRounds: 3,
+	Kicks: 200_000, KickRounds: 3,
 }
