@@ -51,7 +51,7 @@ func TestKeep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close() //nolint:errcheck // only read
+	defer db.Close()
 	if err := db.View(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucket)
 		if n := b.Stats().KeyN; n != 200 {
@@ -76,7 +76,7 @@ func TestWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close() //nolint:errcheck // only read
+	defer db.Close()
 	if err := db.View(func(tx *bolt.Tx) error {
 		if n := tx.Bucket(bucket).Stats().KeyN; n != 250 {
 			t.Errorf("%d keys, want 250", n)
@@ -92,7 +92,7 @@ func TestSend(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close() //nolint:errcheck // only read
+	defer c.Close()
 	to := netip.MustParseAddrPort(c.LocalAddr().String())
 	if _, err := Send(3, func(int) netip.AddrPort { return to }, func(i int) []byte { return []byte{byte(i)} }); err != nil {
 		t.Fatal(err)

@@ -131,13 +131,13 @@ func TestOrphan(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Error("it lives on")
 	}
-	p.Stop() //nolint:errcheck // it has ended
+	p.Stop()
 }
 
 func TestTail(t *testing.T) {
 	var out tail
 	for i := range 1000 {
-		fmt.Fprintf(&out, "line %d\n", i) //nolint:errcheck // never fails
+		fmt.Fprintf(&out, "line %d\n", i)
 	}
 	if got := out.String(); len(got) > 3*tailSize || !strings.HasSuffix(got, "line 999") {
 		t.Errorf("got %d bytes that end in %q", len(got), got[len(got)-20:])

@@ -27,7 +27,7 @@ func TestPut(t *testing.T) {
 		}
 		bodies = append(bodies, r.Method+" "+r.URL.Path+" "+r.Header.Get("Content-Type")+" "+string(b))
 		w.WriteHeader(http.StatusAccepted)
-		io.WriteString(w, strings.Repeat("x", 100*len(bodies))) //nolint:errcheck // the client tells
+		io.WriteString(w, strings.Repeat("x", 100*len(bodies)))
 	}))
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
@@ -192,7 +192,7 @@ func TestFleetMissesNothing(t *testing.T) {
 		if r.Method == http.MethodGet {
 			if c, err := (&websocket.Upgrader{}).Upgrade(w, r, nil); err == nil {
 				defer c.Close()
-				c.ReadMessage() //nolint:errcheck // until the device goes
+				c.ReadMessage()
 			}
 		}
 	}))
