@@ -150,7 +150,9 @@ func (sh *shard) insert(k edition.Key, r row) cell {
 			first = rest.entries[0].key
 		}
 		sh.chunks = slices.Insert(sh.chunks, si+1, span{first, rest})
-		if i >= at {
+		// A key that belongs between the halves ends the first one: the
+		// second is found by a bound that is greater.
+		if i > at || at == chunkSize {
 			c, i = rest, i-at
 		}
 	}
