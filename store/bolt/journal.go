@@ -53,6 +53,9 @@ func (s *Store) replayValue(key, value []byte, seg uint32) error {
 		}
 	}, func(u edition.UAID, a *agent) {
 		a.seg = seg
+		if !a.route.IsZero() {
+			s.routed.add(u)
+		}
 		s.keepAgent(&s.shards[shardOf(u)], u, a)
 	})
 }

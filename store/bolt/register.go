@@ -96,6 +96,9 @@ func (s *Store) route(sh *shard, u edition.UAID, a *agent, r edition.Route) {
 	if a.route.Driver != r.Driver || string(a.route.Target) != string(r.Target) {
 		s.touch(sh, u, a)
 		a.route = r
+		if !r.IsZero() {
+			s.routed.add(u)
+		}
 	}
 }
 

@@ -87,6 +87,9 @@ func (s *Store) RouteOf(h edition.Holder) (edition.Route, error) {
 		p, _ := s.relays.get(uint32(h.Owner))
 		return p.route, nil
 	}
+	if s.routed.none(h.UAID) {
+		return edition.Route{}, nil
+	}
 	sh := &s.shards[shardOf(h.UAID)]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()

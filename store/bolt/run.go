@@ -22,6 +22,7 @@ const (
 func (s *Store) Run(ctx context.Context) error {
 	defer s.stop(errClosed)
 	defer s.sweeper(ctx)()
+	defer s.learnRoutes(ctx)()
 	c := new(commit)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
