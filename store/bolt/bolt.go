@@ -113,8 +113,10 @@ type Store struct {
 	queue     queue
 	relays    parties
 	upstreams parties
+	routed    routes
 
-	failure atomic.Pointer[error] // why events cannot be kept
+	failure   atomic.Pointer[error] // why events cannot be kept
+	evictions atomic.Uint64         // how often rows have left memory; counted before they do
 
 	// Owned by Run.
 	commits uint64 // how many were made; the last one's key in the journal

@@ -37,6 +37,7 @@ func Bulk(path string, n int, at func(i int) (edition.Agent, edition.Key, editio
 		}
 	}()
 	db.NoSync = true
+	db.AllocSize = bulkAlloc
 	b := &bulk{db: db, at: at, order: make([]int32, n), keys: make([]edition.Key, n), upstreams: map[string]uint32{"": 0}}
 	for i := range n {
 		b.order[i] = int32(i)
@@ -65,6 +66,8 @@ type bulk struct {
 const (
 	bulkTx   = 100_000
 	bulkFill = 0.9
+	// bulkAlloc is by how much the file grows at once: bbolt syncs it then.
+	bulkAlloc = 256 << 20
 )
 
 // fill calls put for each of n records, in transactions.

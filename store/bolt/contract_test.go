@@ -35,7 +35,11 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, file := range files {
+		os.RemoveAll(filepath.Dir(file)) //nolint:errcheck // the system removes it some day
+	}
+	os.Exit(code)
 }
 
 func TestRandom(t *testing.T) {

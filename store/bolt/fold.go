@@ -182,6 +182,9 @@ func (s *Store) sliceShard(sh *shard, c *commit, f *fold, left int) (full bool) 
 			drop = append(drop, f.at)
 		}
 	}
+	if len(drop) > 0 {
+		s.evictions.Add(1)
+	}
 	for _, k := range drop {
 		sh.remove(k)
 	}
@@ -194,6 +197,7 @@ func (s *Store) finishSlice(sl *slice) {
 		return
 	}
 	f := &s.fold
+	s.evictions.Add(1)
 	for i := 0; i < len(sl.rows); {
 		n := shardOf(sl.rows[i].key.UAID)
 		sh := &s.shards[n]

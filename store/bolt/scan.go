@@ -30,6 +30,7 @@ const passLimit = 1 << 16
 // memory has no row for it.
 func (q search) find(dst []entry, after edition.Key, limit int) (out []entry, next edition.Key, more bool, err error) {
 	mem, memTo, memEnd := q.memory(after, limit)
+	evictions := q.s.evictions.Load()
 	var tab []entry
 	var tabTo edition.Key
 	tabEnd := false
@@ -65,7 +66,9 @@ func (q search) find(dst []entry, after edition.Key, limit int) (out []entry, ne
 			}
 		} else {
 			tab = tab[1:]
-			ok = q.current(&e)
+			if ok, err = q.current(&e, evictions); err != nil {
+				return dst, next, false, err
+			}
 		}
 		next = e.key
 		if ok {
@@ -85,19 +88,28 @@ func (q search) find(dst []entry, after edition.Key, limit int) (out []entry, ne
 }
 
 // current replaces the row, which a table gave, by the one in memory if there
-// is one, and reports whether it matches.
-func (q search) current(e *entry) bool {
+// is one, and reports whether it matches. Where rows have left memory since
+// the table was opened, it is read again: what it said may have been old.
+func (q search) current(e *entry, evictions uint64) (bool, error) {
 	sh := &q.s.shards[shardOf(e.key.UAID)]
-	if sh.rows.Load() == 0 {
-		return true
+	if sh.rows.Load() > 0 {
+		sh.mu.Lock()
+		x, ok := sh.find(e.key)
+		if ok {
+			e.row = x.row()
+		}
+		sh.mu.Unlock()
+		if ok {
+			return q.match(&e.row), nil
+		}
 	}
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	x, ok := sh.find(e.key)
-	if ok {
-		e.row = x.row()
+	if q.s.evictions.Load() == evictions {
+		return true, nil
 	}
-	return !ok || q.match(&e.row)
+	var ok bool
+	var err error
+	e.row, ok, err = q.s.peek(e.key)
+	return ok && q.match(&e.row), err
 }
 
 // memory collects at most limit matching rows after a key, and says to which
