@@ -55,7 +55,7 @@ func (p *Publisher) put(w http.ResponseWriter, r *http.Request, key edition.Key)
 	p.count(doorPut, reasonOfResult(results[0]), key.UAID)
 
 	h := w.Header()
-	h["Content-Type"], h["Cache-Control"] = typeJSON, noStore
+	h["Content-Type"] = typeJSON
 	w.WriteHeader(statusOf(results[0]))
 	c.out = appendResult(c.out[:0], results[0])
 	w.Write(c.out) //nolint:errcheck // the client may have left
@@ -73,8 +73,6 @@ func (p *Publisher) readVersion(w http.ResponseWriter, r *http.Request, c *call)
 	case r.ContentLength == 0:
 		return 0, true, nil
 	}
-	// net/http clears it at the end of the body.
-	http.NewResponseController(w).SetReadDeadline(time.Now().Add(p.limits.Idle)) //nolint:errcheck // not a network connection: no deadline needed
 	n := 0
 	for n < len(c.body) {
 		m, err := r.Body.Read(c.body[n:])

@@ -43,6 +43,7 @@ are answered 503.`,
 		if err != nil {
 			return err
 		}
+		defer serve.TuneMemory(cmd.Context())()
 		return Run(cmd.Context(), cfg, serve.Options{Out: cmd.OutOrStdout()})
 	}
 	return cmd
