@@ -16,7 +16,8 @@ const (
 	OutcomeDelivered
 	// OutcomeGone: the app is not registered, or its registration expired.
 	OutcomeGone
-	// OutcomeRefused: the UAID was never registered here (see [Delivery.Adopt]).
+	// OutcomeRefused: the UAID was never registered here (see
+	// [Delivery.Adopt]); with Err, not through this upstream.
 	OutcomeRefused
 	// OutcomeFailed: not kept, or not known to be; Result.Err says why.
 	OutcomeFailed

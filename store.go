@@ -70,6 +70,9 @@ type Delivery struct {
 	// Adopt registers unknown apps of known UAIDs, as a relay must: the
 	// registration may have been made through another relay.
 	Adopt bool
+	// Upstream, if not empty, is who sends the events: those of devices whose
+	// endpoints another upstream made are OutcomeRefused with ErrForbidden.
+	Upstream string
 	// Make lets the store make each version: Unix time in milliseconds, or
 	// the last known version + 1 if that is greater.
 	Make bool
@@ -167,6 +170,9 @@ type Store interface {
 	SetRoute(ctx context.Context, h Holder, r Route) error
 	// RouteOf returns the route of a device or relay, zero when there is none.
 	RouteOf(h Holder) (Route, error)
+	// Kickable reports whether a device or relay may have a route: false is
+	// certain, and cheap; true may be wrong.
+	Kickable(h Holder) bool
 	// Relay returns the number of a relay, making it at first. id names the
 	// relay's own store: when it differs from last time the relay has lost
 	// its store, and the marks of AckStored and AckRefused lapse.

@@ -22,7 +22,8 @@ type fakeStore struct {
 	acks    []edition.AckState
 	ackErr  error
 	dueErr  error
-	scans   int // of Due, from its beginning
+	scans   int                     // of Due, from its beginning
+	mute    map[edition.Holder]bool // without a route
 }
 
 func newFakeStore() *fakeStore {
@@ -204,3 +205,10 @@ func uaid(n byte) edition.UAID { return edition.UAID{n} }
 func device(n byte) edition.Holder { return edition.Holder{UAID: uaid(n)} }
 
 var errStore = errors.New("store")
+
+// Kickable implements edition.Store.
+func (s *fakeStore) Kickable(h edition.Holder) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.mute[h]
+}

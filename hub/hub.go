@@ -263,7 +263,7 @@ func (h *Hub) Ack(owner edition.Owner, u edition.Update, state edition.AckState)
 func (h *Hub) Drain() { h.draining.Store(true) }
 
 func (h *Hub) due(party edition.Holder) {
-	if h.kick == nil || h.kick.Due(party) {
+	if h.kick == nil || !h.store.Kickable(party) || h.kick.Due(party) {
 		return
 	}
 	select {
@@ -312,6 +312,9 @@ func (h *Hub) scanDue(ctx context.Context) error {
 			return err
 		}
 		for _, party := range found {
+			if !h.store.Kickable(party) {
+				continue
+			}
 			for ctx.Err() == nil && !h.draining.Load() && !h.Connected(party) && !h.kick.Found(party) {
 				sleep(ctx, scanPause)
 			}

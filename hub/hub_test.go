@@ -35,6 +35,15 @@ func TestDeliverKicksWhoIsNot(t *testing.T) {
 	}
 }
 
+func TestWhoHasNoRouteIsNotKicked(t *testing.T) {
+	f := newFixture(Options{})
+	f.store.mute = map[edition.Holder]bool{device(1): true}
+	f.Deliver(edition.Update{event(1, 5), event(2, 5)}, edition.Delivery{})
+	if due := f.kick.taken(); !slices.Equal(due, []edition.Holder{device(2)}) {
+		t.Errorf("kicked %v", due)
+	}
+}
+
 func TestStaleEventsWakeNobody(t *testing.T) {
 	f := newFixture(Options{})
 	b := &fakeBell{}

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/edition-push/edition"
@@ -26,11 +27,12 @@ func (s *Store) Deliver(u edition.Update, how edition.Delivery) *edition.Receipt
 		}
 	}
 	now := s.millis()
+	from := sender{any: how.Upstream == "", up: s.upstreams.known(how.Upstream)}
 	ring := false
 	for i, e := range u {
 		sh := &s.shards[shardOf(e.UAID)]
 		sh.mu.Lock()
-		ring = s.deliver(sh, r, i, e, &how, now) || ring
+		ring = s.deliver(sh, r, i, e, &how, from, now) || ring
 		sh.mu.Unlock()
 	}
 	if ring {
@@ -39,21 +41,34 @@ func (s *Store) Deliver(u edition.Update, how edition.Delivery) *edition.Receipt
 	return r
 }
 
+// sender is who delivers: anybody, or the upstream of a number.
+type sender struct {
+	any bool
+	up  uint32
+}
+
+// foreign reports that another upstream made a device's endpoints.
+func (f sender) foreign(up uint32) bool { return !f.any && (up != f.up || up == 0) }
+
 // deliver takes one event. It reports whether the commit loop is to be rung.
-func (s *Store) deliver(sh *shard, r *edition.Receipt, i int, e edition.Event, how *edition.Delivery, now int64) bool {
+func (s *Store) deliver(sh *shard, r *edition.Receipt, i int, e edition.Event, how *edition.Delivery, from sender, now int64) bool {
 	x, ok, err := s.find(sh, e.Key)
 	if err == nil && !ok {
 		if !how.Adopt {
 			r.Resolve(i, edition.Result{Outcome: edition.OutcomeGone})
 			return false
 		}
-		x, ok, err = s.adopt(sh, e.Key, now)
+		x, ok, err = s.adopt(sh, e.Key, from, now)
 		if err == nil && !ok {
 			r.Resolve(i, edition.Result{Outcome: edition.OutcomeRefused})
 			return false
 		}
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, edition.ErrForbidden), err == nil && from.foreign(x.row().up):
+		r.Resolve(i, edition.Result{Outcome: edition.OutcomeRefused, Err: edition.ErrForbidden})
+		return false
+	case err != nil:
 		r.Resolve(i, failed(err))
 		return false
 	}
@@ -97,10 +112,13 @@ func (s *Store) deliver(sh *shard, r *edition.Receipt, i int, e edition.Event, h
 }
 
 // adopt registers an unknown app of a known device.
-func (s *Store) adopt(sh *shard, k edition.Key, now int64) (cell, bool, error) {
+func (s *Store) adopt(sh *shard, k edition.Key, from sender, now int64) (cell, bool, error) {
 	a, err := s.findAgent(sh, k.UAID)
 	if a == nil || err != nil {
 		return cell{}, false, err
+	}
+	if from.foreign(a.up) {
+		return cell{}, false, edition.ErrForbidden
 	}
 	if err := s.Err(); err != nil {
 		return cell{}, false, err

@@ -81,6 +81,15 @@ func (s *Store) SetRoute(ctx context.Context, h edition.Holder, r edition.Route)
 	return s.written(ctx)
 }
 
+// Kickable implements edition.Store.
+func (s *Store) Kickable(h edition.Holder) bool {
+	if h.Owner != edition.Direct {
+		p, _ := s.relays.get(uint32(h.Owner))
+		return !p.route.IsZero()
+	}
+	return !s.routed.none(h.UAID)
+}
+
 // RouteOf implements edition.Store.
 func (s *Store) RouteOf(h edition.Holder) (edition.Route, error) {
 	if h.Owner != edition.Direct {

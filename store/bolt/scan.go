@@ -155,7 +155,7 @@ func (q search) memory(after edition.Key, limit int) (out []entry, to edition.Ke
 
 // tables is memory's other half.
 func (q search) tables(tx *bbolt.Tx, after edition.Key, limit int) (out []entry, to edition.Key, end bool, err error) {
-	apps := tx.Bucket(tableApps)
+	apps := ascent{c: tx.Bucket(tableApps).Cursor()}
 	from := q.index(tx)
 	var start [keySize]byte
 	for i := range from {
@@ -172,11 +172,14 @@ func (q search) tables(tx *bbolt.Tx, after edition.Key, limit int) (out []entry,
 			continue
 		}
 		to = k
-		r, ok, err := q.s.tableRow(apps, k)
-		if err != nil {
-			return out, to, false, err
+		var r row
+		value := apps.get(k)
+		if value != nil {
+			if r, err = q.s.decodeRow(apps.k, value); err != nil {
+				return out, to, false, err
+			}
 		}
-		if ok && q.match(&r) {
+		if value != nil && q.match(&r) {
 			if out = append(out, entry{k, r}); len(out) == limit {
 				return out, to, false, nil
 			}
@@ -186,6 +189,32 @@ func (q search) tables(tx *bbolt.Tx, after edition.Key, limit int) (out []entry,
 		}
 	}
 }
+
+// ascent reads the values of rising keys. Those that follow each other in the
+// table, as in a long scan, cost no search.
+type ascent struct {
+	c    *bbolt.Cursor
+	k, v []byte // where the cursor is
+}
+
+func (a *ascent) get(key edition.Key) []byte {
+	var buf [keySize]byte
+	want := appendKey(buf[:0], key)
+	for step := 0; a.k != nil && bytes.Compare(a.k, want) < 0 && step < ascentSteps; step++ {
+		a.k, a.v = a.c.Next()
+	}
+	if a.k == nil || bytes.Compare(a.k, want) < 0 {
+		a.k, a.v = a.c.Seek(want)
+	}
+	if !bytes.Equal(a.k, want) {
+		return nil
+	}
+	return a.v
+}
+
+// ascentSteps is how far a search is put off: that many steps cost about as
+// much.
+const ascentSteps = 8
 
 // indexCursor walks the keys that an index lists under a prefix.
 type indexCursor struct {

@@ -124,6 +124,12 @@ func (s *Store) SetRoute(_ context.Context, h edition.Holder, r edition.Route) e
 	return nil
 }
 
+// Kickable implements edition.Store.
+func (s *Store) Kickable(h edition.Holder) bool {
+	r, err := s.RouteOf(h)
+	return err != nil || !r.IsZero()
+}
+
 // RouteOf implements edition.Store.
 func (s *Store) RouteOf(h edition.Holder) (edition.Route, error) {
 	s.mu.Lock()

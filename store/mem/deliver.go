@@ -19,8 +19,12 @@ func (s *Store) Deliver(u edition.Update, how edition.Delivery) *edition.Receipt
 
 func (s *Store) deliver(r *edition.Receipt, i int, e edition.Event, how edition.Delivery) {
 	a := s.app(e.Key)
+	d := s.devices[e.UAID]
+	if d != nil && how.Upstream != "" && d.Upstream != how.Upstream {
+		r.Resolve(i, edition.Result{Outcome: edition.OutcomeRefused, Err: edition.ErrForbidden})
+		return
+	}
 	if a == nil {
-		d := s.devices[e.UAID]
 		switch {
 		case !how.Adopt:
 			r.Resolve(i, edition.Result{Outcome: edition.OutcomeGone})

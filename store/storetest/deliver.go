@@ -114,6 +114,20 @@ var deliverTests = map[string]func(*fixture){
 		r = f.s.Deliver(one(unknown, 3), edition.Delivery{Adopt: true})
 		f.wantResult(f.result(r), edition.Result{Outcome: edition.OutcomeRefused})
 	},
+	"from another upstream": func(f *fixture) {
+		theirs, own := f.app(edition.Direct, "up"), f.app(edition.Direct, "")
+		foreign := edition.Result{Outcome: edition.OutcomeRefused, Err: edition.ErrForbidden}
+		from := func(k edition.Key, upstream string) edition.Result {
+			return f.result(f.s.Deliver(one(k, 3), edition.Delivery{Adopt: true, Upstream: upstream}))
+		}
+		f.wantResult(from(theirs, "other"), foreign)
+		f.wantResult(from(own, "up"), foreign)
+		f.wantResult(from(edition.Key{UAID: theirs.UAID, AppID: edition.NewAppID()}, "other"), foreign)
+		f.pending(edition.Direct, theirs.UAID)
+		f.wantResult(from(theirs, "up"), stored(3))
+		stranger := edition.Key{UAID: edition.NewUAID(), AppID: edition.NewAppID()}
+		f.wantResult(from(stranger, "up"), edition.Result{Outcome: edition.OutcomeRefused})
+	},
 	"the store makes the version": func(f *fixture) {
 		k := f.app(edition.Direct, "")
 		before := edition.Version(time.Now().UnixMilli())

@@ -65,6 +65,9 @@ var deviceTests = map[string]func(*fixture){
 		h := edition.Holder{UAID: k.UAID}
 		is := func(h edition.Holder, driver, target string) {
 			f.Helper()
+			if driver != "" && !f.s.Kickable(h) {
+				f.Fatalf("%v has a route and is not kickable", h)
+			}
 			got, err := f.s.RouteOf(h)
 			f.ok(err)
 			if got.Driver != driver || string(got.Target) != target {

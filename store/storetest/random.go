@@ -151,6 +151,9 @@ func (m *machine) steps() map[string]func(*rapid.T) {
 		"deliver": func(r *rapid.T) {
 			u := m.update(r)
 			how := edition.Delivery{Adopt: rapid.Bool().Draw(r, "adopt"), Make: rapid.IntRange(0, 9).Draw(r, "make") == 0}
+			if rapid.IntRange(0, 3).Draw(r, "sender") == 0 {
+				how.Upstream = m.upstream(r)
+			}
 			same(r, func(s edition.Store) []any {
 				rec := s.Deliver(u, how)
 				rs, err := rec.Wait(ctx)
