@@ -20,7 +20,7 @@ func (s *Store) Deliver(u edition.Update, how edition.Delivery) *edition.Receipt
 func (s *Store) deliver(r *edition.Receipt, i int, e edition.Event, how edition.Delivery) {
 	a := s.app(e.Key)
 	d := s.devices[e.UAID]
-	if d != nil && how.Upstream != "" && d.Upstream != how.Upstream {
+	if d != nil && (a != nil || how.Adopt) && how.Upstream != "" && d.Upstream != how.Upstream {
 		r.Resolve(i, edition.Result{Outcome: edition.OutcomeRefused, Err: edition.ErrForbidden})
 		return
 	}
