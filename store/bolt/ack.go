@@ -11,22 +11,27 @@ func (s *Store) each(u edition.Update, f func(sh *shard, e edition.Event, r *row
 		}
 	}
 	now := s.millis()
-	for _, e := range u {
-		sh := &s.shards[shardOf(e.UAID)]
+	for i := 0; i < len(u); {
+		n := shardOf(u[i].UAID)
+		sh := &s.shards[n]
 		sh.mu.Lock()
-		x, ok, err := s.find(sh, e.Key)
-		if ok {
+		for ; i < len(u) && shardOf(u[i].UAID) == n; i++ {
+			x, ok, err := s.find(sh, u[i].Key)
+			if err != nil {
+				sh.mu.Unlock()
+				return err
+			}
+			if !ok {
+				continue
+			}
 			r := x.row()
 			if r.expire(now) {
 				s.metrics.expired.Inc()
 			}
-			f(sh, e, &r)
+			f(sh, u[i], &r)
 			x.set(r)
 		}
 		sh.mu.Unlock()
-		if err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -168,13 +168,20 @@ func (s *Store) stop(err error) {
 	}
 	var b batch
 	s.queue.take(&b, never)
-	s.refuse(b.ops, s.Err())
+	s.refuse(&b, s.Err())
 }
 
 // refuse tells everybody who waits for a commit that there will be none.
-func (s *Store) refuse(ops []chan<- error, err error) {
-	for _, done := range ops {
+func (s *Store) refuse(b *batch, err error) {
+	for _, done := range b.ops {
 		done <- err
+	}
+	for _, g := range b.groups {
+		for i := range g.pledges {
+			if it := &g.pledges[i]; it.receipt != nil {
+				it.receipt.Resolve(int(it.index), failed(err))
+			}
+		}
 	}
 	for i := range s.shards {
 		sh := &s.shards[i]

@@ -35,6 +35,7 @@ type image struct {
 	key     edition.Key
 	version edition.Version
 	flags   flags
+	pledge  *pledge // of a group, that waits for it
 }
 
 type wroteAgent struct {
@@ -45,6 +46,7 @@ type wroteAgent struct {
 func (c *commit) reset() {
 	c.batch.reset()
 	c.value = append(c.value[:0], make([]byte, headSize)...)
+	clear(c.images)
 	c.images, c.wrote, c.relays, c.ups = c.images[:0], c.wrote[:0], nil, nil
 	c.slice.reset()
 	c.probe = false
@@ -68,7 +70,7 @@ func (c *commit) journal(x cell) {
 	k := x.key()
 	c.value = appendKey(append(c.value, recordRow), k)
 	c.value = appendRow(c.value, &r, inJournal, 0)
-	c.images = append(c.images, image{k, r.version, r.flags})
+	c.images = append(c.images, image{key: k, version: r.version, flags: r.flags})
 	r.clear(mustJournal)
 	r.set(isWriting)
 	x.set(r)
@@ -85,11 +87,23 @@ func (c *commit) journalAgent(u edition.UAID, a *agent) {
 // build takes the images of what the batch names. What has been acknowledged,
 // or written, since it was put there has none to take.
 func (s *Store) build(c *commit) {
-	for _, k := range c.keys {
-		sh := &s.shards[shardOf(k.UAID)]
+	groups := c.groups
+	for n := 0; n < len(c.keys); {
+		nth := shardOf(c.keys[n].UAID)
+		sh := &s.shards[nth]
 		sh.mu.Lock()
-		if x, ok := sh.find(k); ok && x.c.entries[x.i].row.is(mustJournal) {
+		for ; n < len(c.keys) && shardOf(c.keys[n].UAID) == nth; n++ {
+			for len(groups) > 0 && n >= groups[0].first+len(groups[0].pledges) {
+				groups = groups[1:]
+			}
+			x, ok := sh.find(c.keys[n])
+			if !ok || !x.c.entries[x.i].row.is(mustJournal) {
+				continue
+			}
 			c.journal(x)
+			if len(groups) > 0 && n >= groups[0].first {
+				c.images[len(c.images)-1].pledge = &groups[0].pledges[n-groups[0].first]
+			}
 		}
 		sh.mu.Unlock()
 	}
@@ -174,23 +188,21 @@ func (s *Store) write(tx *bbolt.Tx, c *commit) error {
 // finish notes that a commit is on disk, and tells those who wait for it.
 func (s *Store) finish(c *commit) {
 	s.commits++
-	for i := range c.images {
-		img := &c.images[i]
-		sh := &s.shards[shardOf(img.key.UAID)]
+	for i := 0; i < len(c.images); {
+		n := shardOf(c.images[i].key.UAID)
+		sh := &s.shards[n]
 		sh.mu.Lock()
-		if x, ok := sh.find(img.key); ok {
-			r := x.row()
-			r.clear(isWriting | isKept)
-			r.seg = s.fold.seg
-			if img.flags&isPending != 0 {
-				r.set(isKept)
-			}
-			x.set(r)
-		}
-		if img.flags&isPending != 0 {
-			sh.resolve(img.key, img.version, func(v edition.Version) edition.Result { return stored(v, img.version) })
+		for ; i < len(c.images) && shardOf(c.images[i].key.UAID) == n; i++ {
+			s.written(sh, &c.images[i])
 		}
 		sh.mu.Unlock()
+	}
+	for _, g := range c.groups {
+		for i := range g.pledges {
+			if it := &g.pledges[i]; it.receipt != nil {
+				it.receipt.Resolve(int(it.index), s.outcome(it))
+			}
+		}
 	}
 	for _, w := range c.wrote {
 		sh := &s.shards[shardOf(w.uaid)]
@@ -209,6 +221,45 @@ func (s *Store) finish(c *commit) {
 		done <- nil
 	}
 	s.finishSlice(&c.slice)
+}
+
+// written notes that a row's image is in the journal. The shard is locked.
+func (s *Store) written(sh *shard, img *image) {
+	pending := img.flags&isPending != 0
+	if x, ok := sh.find(img.key); ok {
+		r := x.row()
+		r.clear(isWriting | isKept)
+		r.seg = s.fold.seg
+		if pending {
+			r.set(isKept)
+		}
+		x.set(r)
+	}
+	if !pending {
+		return
+	}
+	sh.resolve(img.key, img.version, func(v edition.Version) edition.Result { return stored(v, img.version) })
+	if it := img.pledge; it != nil {
+		it.receipt.Resolve(int(it.index), stored(it.version, img.version))
+		it.receipt = nil
+	}
+}
+
+// outcome says what has become of an event of which no image was left to
+// write: an earlier commit has it, or it was acknowledged or unregistered.
+func (s *Store) outcome(it *pledge) edition.Result {
+	r, ok, err := s.peek(it.key)
+	switch {
+	case err != nil:
+		return failed(err)
+	case !ok:
+		return edition.Result{Outcome: edition.OutcomeGone}
+	case r.is(hasHigh) && it.version <= r.high:
+		return settled(it.version, r.high, r.is(isRelayed))
+	case r.is(isPending) && !r.is(mustRegister|mustPend|isWriting):
+		return stored(it.version, r.version)
+	}
+	return stored(it.version, it.version)
 }
 
 // undo puts back what a failed commit took, so that it is tried again, and
@@ -241,8 +292,8 @@ func (s *Store) undo(c *commit, why error) {
 	}
 	s.relays.putBack(c.relays)
 	s.upstreams.putBack(c.ups)
+	s.refuse(&c.batch, why)
 	s.queue.putBack(&c.batch)
-	s.refuse(c.ops, why)
 }
 
 // isFull reports whether a commit failed because there is no room, or no

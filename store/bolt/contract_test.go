@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
+	if err := flag.Set("rapid.nofailfile", "true"); err != nil { // a seed is enough
+		panic(err)
+	}
 	code := m.Run()
 	for _, file := range files {
 		os.RemoveAll(filepath.Dir(file)) //nolint:errcheck // the system removes it some day

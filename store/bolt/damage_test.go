@@ -63,7 +63,6 @@ func start(t testing.TB, s *Store) (abort func()) {
 		t.Helper()
 		close(stop)
 		s.SetRoute(t.Context(), edition.Holder{Owner: 1}, edition.Route{}) //nolint:errcheck // it only wakes the loop
-		s.written(t.Context())                                             //nolint:errcheck // it only wakes the loop
 		k := edition.Key{UAID: edition.NewUAID(), AppID: edition.NewAppID()}
 		s.Register(t.Context(), edition.Registration{Key: k}) //nolint:errcheck // it cannot succeed
 		if err := <-done; !errors.Is(err, errAbort) || !errors.Is(err, edition.ErrDisk) {

@@ -26,19 +26,43 @@ func (s *Store) Deliver(u edition.Update, how edition.Delivery) *edition.Receipt
 			return r
 		}
 	}
-	now := s.millis()
-	from := sender{any: how.Upstream == "", up: s.upstreams.known(how.Upstream)}
-	ring := false
-	for i, e := range u {
-		sh := &s.shards[shardOf(e.UAID)]
+	d := delivery{
+		s: s, receipt: r, how: how, now: s.millis(),
+		from: sender{any: how.Upstream == "", up: s.upstreams.known(how.Upstream)},
+	}
+	if len(u) >= groupSize && how.Grace == 0 {
+		d.pledges = make([]pledge, 0, len(u))
+		r.Fresh = make([]edition.Holder, 0, len(u))
+	}
+	for i := 0; i < len(u); {
+		n := shardOf(u[i].UAID)
+		sh := &s.shards[n]
 		sh.mu.Lock()
-		ring = s.deliver(sh, r, i, e, &how, from, now) || ring
+		for ; i < len(u) && shardOf(u[i].UAID) == n; i++ {
+			d.take(sh, i, u[i])
+		}
 		sh.mu.Unlock()
 	}
-	if ring {
+	s.queue.together(d.pledges)
+	if d.ring || len(d.pledges) > 0 {
 		s.queue.ring()
 	}
 	return r
+}
+
+// groupSize is from how many events on a delivery waits for its commit as one:
+// an ack does not overtake it then.
+const groupSize = 17
+
+// delivery is one call of Deliver.
+type delivery struct {
+	s       *Store
+	receipt *edition.Receipt
+	how     edition.Delivery
+	from    sender
+	now     int64
+	pledges []pledge // of a large one
+	ring    bool     // the commit loop is to be rung
 }
 
 // sender is who delivers: anybody, or the upstream of a number.
@@ -50,65 +74,70 @@ type sender struct {
 // foreign reports that another upstream made a device's endpoints.
 func (f sender) foreign(up uint32) bool { return !f.any && (up != f.up || up == 0) }
 
-// deliver takes one event. It reports whether the commit loop is to be rung.
-func (s *Store) deliver(sh *shard, r *edition.Receipt, i int, e edition.Event, how *edition.Delivery, from sender, now int64) bool {
+// take takes one event. The shard is locked.
+func (d *delivery) take(sh *shard, i int, e edition.Event) {
+	s, r := d.s, d.receipt
 	x, ok, err := s.find(sh, e.Key)
 	if err == nil && !ok {
-		if !how.Adopt {
+		if !d.how.Adopt {
 			r.Resolve(i, edition.Result{Outcome: edition.OutcomeGone})
-			return false
+			return
 		}
-		x, ok, err = s.adopt(sh, e.Key, from, now)
+		x, ok, err = s.adopt(sh, e.Key, d.from, d.now)
 		if err == nil && !ok {
 			r.Resolve(i, edition.Result{Outcome: edition.OutcomeRefused})
-			return false
+			return
 		}
 	}
 	switch {
-	case errors.Is(err, edition.ErrForbidden), err == nil && from.foreign(x.row().up):
+	case errors.Is(err, edition.ErrForbidden), err == nil && d.from.foreign(x.row().up):
 		r.Resolve(i, edition.Result{Outcome: edition.OutcomeRefused, Err: edition.ErrForbidden})
-		return false
+		return
 	case err != nil:
 		r.Resolve(i, failed(err))
-		return false
+		return
 	}
 	row := x.row()
-	if row.expire(now) {
+	if row.expire(d.now) {
 		s.metrics.expired.Inc()
 		x.set(row)
 	}
-	if how.Make {
-		e.Version = row.next(now)
+	if d.how.Make {
+		e.Version = row.next(d.now)
 	}
 	switch {
 	case row.is(hasHigh) && e.Version <= row.high:
 		r.Resolve(i, settled(e.Version, row.high, row.is(isRelayed)))
-		return false
+		return
 	case row.is(isPending) && e.Version <= row.version:
 		if !row.is(mustRegister | mustPend | isWriting) {
 			r.Resolve(i, stored(e.Version, row.version))
-			return false
+			return
 		}
 		if err := s.Err(); err != nil {
 			r.Resolve(i, failed(err))
-			return false
+			return
 		}
 	default:
 		if err := s.Err(); err != nil {
 			r.Resolve(i, failed(err))
-			return false
+			return
 		}
-		row.pend(e.Version, now, s.ttl)
+		row.pend(e.Version, d.now, s.ttl)
 		x.set(row)
 		r.Fresh = append(r.Fresh, edition.Holder{Owner: row.owner, UAID: e.UAID})
 	}
+	if d.pledges != nil {
+		d.pledges = append(d.pledges, pledge{r, int32(i), e.Key, e.Version})
+		return
+	}
 	sh.wait(e.Key, waiter{receipt: r, index: int32(i), version: e.Version})
-	if how.Grace > 0 && !row.is(mustRegister) {
-		s.queue.within(e.Key, s.ticks()+max(1, how.Grace.Milliseconds()))
-		return false
+	if d.how.Grace > 0 && !row.is(mustRegister) {
+		s.queue.within(e.Key, s.ticks()+max(1, d.how.Grace.Milliseconds()))
+		return
 	}
 	s.queue.now(e.Key)
-	return true
+	d.ring = true
 }
 
 // adopt registers an unknown app of a known device.

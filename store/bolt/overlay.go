@@ -27,6 +27,7 @@ type shard struct {
 	// Guarded by mu.
 	mu      sync.Mutex
 	chunks  []span
+	hint    int // the chunk that was looked at last
 	agents  map[edition.UAID]*agent
 	waiters map[edition.Key]*waiter
 	gen     uint32 // counts removals: a row that was read from a table without the lock may be old by then
@@ -101,7 +102,11 @@ func (sh *shard) seek(k *edition.Key) (si, i int, found bool) {
 	if len(sh.chunks) == 0 {
 		return 0, 0, false
 	}
-	si = max(0, sort.Search(len(sh.chunks), func(i int) bool { return compareKeys(&sh.chunks[i].first, k) > 0 })-1)
+	si = sh.hint // callers mostly go on where they were
+	if si >= len(sh.chunks) || compareKeys(&sh.chunks[si].first, k) > 0 || si+1 < len(sh.chunks) && compareKeys(&sh.chunks[si+1].first, k) <= 0 {
+		si = max(0, sort.Search(len(sh.chunks), func(i int) bool { return compareKeys(&sh.chunks[i].first, k) > 0 })-1)
+		sh.hint = si
+	}
 	es := sh.chunks[si].entries
 	lo, hi := 0, len(es)
 	for lo < hi {

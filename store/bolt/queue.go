@@ -14,6 +14,7 @@ type queue struct {
 
 	mu     sync.Mutex
 	keys   []edition.Key
+	groups []group
 	agents []edition.UAID
 	ops    []chan<- error // told how the commit went that takes them
 	grace  fifo           // events that an ack may overtake
@@ -73,6 +74,34 @@ func (q *queue) now(k edition.Key) {
 	q.mu.Unlock()
 }
 
+// group is the part of a large delivery that waits for one commit: what stands
+// in the queue from first on, an item a key.
+type group struct {
+	first   int
+	pledges []pledge
+}
+
+// pledge is a result that is known when its commit is.
+type pledge struct {
+	receipt *edition.Receipt // nil when it has its result
+	index   int32
+	key     edition.Key
+	version edition.Version
+}
+
+// together puts the keys of many pledges into the next commit.
+func (q *queue) together(pledges []pledge) {
+	if len(pledges) == 0 {
+		return
+	}
+	q.mu.Lock()
+	q.groups = append(q.groups, group{len(q.keys), pledges})
+	for i := range pledges {
+		q.keys = append(q.keys, pledges[i].key)
+	}
+	q.mu.Unlock()
+}
+
 // within puts a key into a commit at the latest when it is due.
 func (q *queue) within(k edition.Key, due int64) {
 	q.mu.Lock()
@@ -101,12 +130,14 @@ func (q *queue) ring() {
 // batch is what one commit takes.
 type batch struct {
 	keys   []edition.Key
+	groups []group
 	agents []edition.UAID
 	ops    []chan<- error
 }
 
 func (b *batch) reset() {
-	b.keys, b.agents, b.ops = b.keys[:0], b.agents[:0], b.ops[:0]
+	clear(b.groups)
+	b.keys, b.groups, b.agents, b.ops = b.keys[:0], b.groups[:0], b.agents[:0], b.ops[:0]
 }
 
 func (b *batch) empty() bool { return len(b.keys)+len(b.agents)+len(b.ops) == 0 }
@@ -116,6 +147,7 @@ func (q *queue) take(b *batch, now int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	b.keys, q.keys = q.keys, b.keys
+	b.groups, q.groups = q.groups, b.groups
 	b.agents, q.agents = q.agents, b.agents
 	b.ops, q.ops = q.ops, b.ops
 	b.keys = q.grace.pop(b.keys, now)
@@ -125,7 +157,7 @@ func (q *queue) take(b *batch, now int64) {
 	}
 }
 
-// putBack undoes take, but for the ops, after a commit that failed.
+// putBack undoes take, but for those who wait, after a commit that failed.
 func (q *queue) putBack(b *batch) {
 	q.mu.Lock()
 	q.keys = append(q.keys, b.keys...)

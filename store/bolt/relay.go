@@ -20,7 +20,7 @@ func (s *Store) Relay(ctx context.Context, name, id string) (edition.Owner, erro
 	if saved {
 		return edition.Owner(n), nil
 	}
-	return edition.Owner(n), s.written(ctx)
+	return edition.Owner(n), s.settleParties(ctx)
 }
 
 // lapse takes the marks off what is in memory for a relay. In the tables they
@@ -44,8 +44,8 @@ func (s *Store) lapse(owner edition.Owner) {
 	}
 }
 
-// written waits for a commit of what is to be written now.
-func (s *Store) written(ctx context.Context) error {
+// settleParties waits for a commit of the parties that have changed.
+func (s *Store) settleParties(ctx context.Context) error {
 	if err := s.Err(); err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (s *Store) SetRoute(ctx context.Context, h edition.Holder, r edition.Route)
 	if !s.relays.change(uint32(h.Owner), func(p *party) { p.route = r }) {
 		return errNobody
 	}
-	return s.written(ctx)
+	return s.settleParties(ctx)
 }
 
 // Kickable implements edition.Store.

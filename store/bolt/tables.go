@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"runtime/debug"
@@ -140,11 +141,14 @@ func (s *Store) warm(u edition.Update) error {
 		ok  bool
 	}
 	var missing []miss
-	for i := range u {
-		sh := &s.shards[shardOf(u[i].UAID)]
+	for i := 0; i < len(u); {
+		n := shardOf(u[i].UAID)
+		sh := &s.shards[n]
 		sh.mu.Lock()
-		if _, ok := sh.find(u[i].Key); !ok {
-			missing = append(missing, miss{i: i, gen: sh.gen})
+		for ; i < len(u) && shardOf(u[i].UAID) == n; i++ {
+			if _, ok := sh.find(u[i].Key); !ok {
+				missing = append(missing, miss{i: i, gen: sh.gen})
+			}
 		}
 		sh.mu.Unlock()
 	}
@@ -152,10 +156,10 @@ func (s *Store) warm(u edition.Update) error {
 		return nil
 	}
 	err := s.read(func(tx *bbolt.Tx) (err error) {
-		apps := tx.Bucket(tableApps)
+		apps := rowCursor{s: s, c: tx.Bucket(tableApps).Cursor()}
 		for i := range missing {
 			m := &missing[i]
-			if m.row, m.ok, err = s.tableRow(apps, u[m.i].Key); err != nil {
+			if m.row, m.ok, err = apps.get(u[m.i].Key); err != nil {
 				return err
 			}
 		}
@@ -164,19 +168,49 @@ func (s *Store) warm(u edition.Update) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range missing {
-		if !m.ok {
-			continue
-		}
-		k := u[m.i].Key
-		sh := &s.shards[shardOf(k.UAID)]
+	for j := 0; j < len(missing); {
+		n := shardOf(u[missing[j].i].UAID)
+		sh := &s.shards[n]
 		sh.mu.Lock()
-		if _, ok := sh.find(k); !ok && sh.gen == m.gen {
-			sh.insert(k, m.row)
+		for ; j < len(missing) && shardOf(u[missing[j].i].UAID) == n; j++ {
+			m := &missing[j]
+			if _, ok := sh.find(u[m.i].Key); !ok && m.ok && sh.gen == m.gen {
+				sh.insert(u[m.i].Key, m.row)
+			}
 		}
 		sh.mu.Unlock()
 	}
 	return nil
+}
+
+// rowCursor reads rows from their table. It is fastest when keys ascend and
+// lie near each other.
+type rowCursor struct {
+	s    *Store
+	c    *bbolt.Cursor
+	k, v []byte
+}
+
+// nearBy is how many rows a rowCursor passes over before it seeks anew.
+const nearBy = 3
+
+func (c *rowCursor) get(k edition.Key) (row, bool, error) {
+	var buf [keySize]byte
+	key := appendKey(buf[:0], k)
+	for range nearBy {
+		if c.k == nil || bytes.Compare(c.k, key) >= 0 {
+			break
+		}
+		c.k, c.v = c.c.Next()
+	}
+	if c.k == nil || !bytes.Equal(c.k, key) {
+		c.k, c.v = c.c.Seek(key)
+	}
+	if !bytes.Equal(c.k, key) {
+		return row{}, false, nil
+	}
+	r, err := c.s.decodeRow(key, c.v)
+	return r, err == nil, err
 }
 
 // findAgent returns a device from memory or from its table, or nil. What comes
