@@ -37,7 +37,7 @@ func root() *cobra.Command {
 // tiny measures nothing of use, in a few seconds.
 var tiny = sizes{
 	Devices: 20, Publishers: 4, Connects: 2, Rounds: 2,
-	Settle: 10 * time.Millisecond, Warm: 50 * time.Millisecond, Closed: 200 * time.Millisecond, Rate: 200, Open: 200 * time.Millisecond,
+	Settle: 10 * time.Millisecond, Rest: 10 * time.Millisecond, Warm: 50 * time.Millisecond, Closed: 200 * time.Millisecond, Rate: 200, Open: 200 * time.Millisecond,
 	Pending: []int{500, 2000}, StoredRounds: 2, Stored: 200 * time.Millisecond,
 	Drain: 3500, DrainRounds: 1,
 	Reconnect: [2]int{10, 2500}, ReconnectRounds: 3,
@@ -49,7 +49,7 @@ var tiny = sizes{
 var wanted = []string{
 	"connected.cpu!", "connected.rate", "connected.p50", "connected.p99", "connected.p99.9",
 	"latency.p50", "latency.p99!", "latency.p99.9",
-	"idle.memory!", "idle.memory_bare", "idle.memory_before", "idle.heap", "idle.stacks", "idle.setup!", "idle.cpu",
+	"idle.memory!", "idle.memory_bare", "idle.memory_collected", "idle.heap", "idle.stacks", "idle.setup!", "idle.cpu",
 	"stored.rate_500!", "stored.cpu_500", "stored.rate_2k", "stored.cost_2k!", "stored.start_2k", "stored.time_2k!", "stored.bare_time_2k",
 	"drain.rate!", "reconnect.hello!", "kicks.rate!",
 }

@@ -7,7 +7,8 @@ type sizes struct {
 	Devices    int           // connected at once
 	Publishers int           // app servers, a connection each
 	Connects   int           // how often all devices connect
-	Settle     time.Duration // after connecting, before memory is measured
+	Settle     time.Duration // after connecting, before CPU is measured
+	Rest       time.Duration // after that, before memory is measured
 	Warm       time.Duration // load that is not measured
 	Rounds     int           // of reference and server in turn
 	Closed     time.Duration // a round of publishers that wait for their answers
@@ -28,7 +29,7 @@ type sizes struct {
 
 // full is what the limits speak of.
 var full = sizes{
-	Devices: 10_000, Publishers: 128, Connects: 3, Settle: 3 * time.Second,
+	Devices: 10_000, Publishers: 128, Connects: 3, Settle: 3 * time.Second, Rest: 3 * time.Second,
 	Warm: 3 * time.Second, Rounds: 12, Closed: 3 * time.Second, Rate: 4000, Open: 4 * time.Second,
 	Pending: []int{100_000, 1_000_000, 5_000_000}, StoredRounds: 3, Stored: 20 * time.Second,
 	Drain: 1_000_000, DrainRounds: 3,
@@ -39,7 +40,7 @@ var full = sizes{
 // quick ends within two minutes on two cores and shows the same figures, less
 // sharply.
 var quick = sizes{
-	Devices: 10_000, Publishers: 128, Connects: 2, Settle: time.Second,
+	Devices: 10_000, Publishers: 128, Connects: 2, Settle: time.Second, Rest: 3 * time.Second,
 	Warm: time.Second, Rounds: 4, Closed: 2 * time.Second, Rate: 4000, Open: 1500 * time.Millisecond,
 	Pending: []int{100_000, 500_000}, StoredRounds: 1, Stored: 5 * time.Second,
 	Drain: 200_000, DrainRounds: 1,
