@@ -58,7 +58,7 @@ func defaultNode(listen, admin string) Node {
 			MessageBurst:  1000,
 			RegisterRate:  1000,
 			RegisterBurst: 20_000,
-			RelayWindow:   8,
+			RelayWindow:   16,
 		},
 		Kicks: kickdrivers.Default(),
 		Drain: 10 * time.Second,

@@ -36,7 +36,7 @@ type Limits struct {
 	AckTimeoutMax time.Duration
 	// Write is how long a peer may leave its receive buffer full: 10 s.
 	Write time.Duration
-	// Window is how many UPDATEs to a relay may be in flight: 8.
+	// Window is how many UPDATEs to a relay may be in flight: 16.
 	Window int
 }
 
@@ -46,7 +46,7 @@ func (l Limits) withDefaults() Limits {
 	orInt(&l.Agents, 10_000)
 	orInt(&l.Burst, 1000)
 	orInt(&l.RegisterBurst, 20_000)
-	orInt(&l.Window, 8)
+	orInt(&l.Window, 16)
 	if l.Rate == 0 {
 		l.Rate = 100
 	}
