@@ -55,7 +55,6 @@ var layers = []struct {
 	{"configs", "kickdrivers wire", "github.com/go-viper/mapstructure/v2 github.com/spf13/viper go.yaml.in/yaml/v3"},
 	{"cmd/*", "*", "*"},
 	{"e2e", "", ""},
-	{"internal/deps", "", "*"},
 }
 
 const prom = "github.com/prometheus/client_golang"

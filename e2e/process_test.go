@@ -180,7 +180,7 @@ func (n *node) run() error {
 }
 
 // kill ends the process as a crash would.
-func (n *node) kill() { n.signal(syscall.SIGKILL) } //nolint:errcheck // it was killed
+func (n *node) kill() { n.signal(syscall.SIGKILL) }
 
 // stop asks the process to end, waits, and returns how it ended.
 func (n *node) stop() error { return n.signal(syscall.SIGTERM) }

@@ -18,7 +18,7 @@ import (
 func open(t *testing.T, f *fixture, c *http.Client) (in *io.PipeWriter, out *bufio.Reader) {
 	t.Helper()
 	body, in := io.Pipe()
-	go io.WriteString(in, f.line(1)) //nolint:errcheck // the answer shows it
+	go io.WriteString(in, f.line(1))
 	out = bufio.NewReader(post(t, c, body).Body)
 	if line, err := out.ReadString('\n'); err != nil || line != `{"status":202,"version":1}`+"\n" {
 		t.Fatalf("%q, %v", line, err)
@@ -41,7 +41,7 @@ func TestBatchThatIsIdleEnds(t *testing.T) {
 		if took := time.Since(start); took < time.Minute || took > time.Minute+time.Second || len(f.delivered()) != 1 {
 			t.Errorf("after %v, delivered %v", took, f.delivered())
 		}
-		in.Close() //nolint:errcheck // never fails
+		in.Close()
 	})
 }
 
@@ -55,7 +55,7 @@ func TestDrainEndsBatches(t *testing.T) {
 		if !strings.Contains(string(rest), "shutting down") || strings.Count(string(rest), "\n") != 1 || err != nil || time.Since(start) > time.Second {
 			t.Errorf("%q, %v", rest, err)
 		}
-		in.Close() //nolint:errcheck // never fails
+		in.Close()
 	})
 }
 
@@ -81,7 +81,7 @@ func TestDrainAnswersWhatWasRead(t *testing.T) {
 		if err != nil || len(lines) != 3 || lines[0] != `{"status":202,"version":2}` || !strings.Contains(lines[1], `"status":503`) {
 			t.Errorf("%q, %v", rest, err)
 		}
-		in.Close() //nolint:errcheck // never fails
+		in.Close()
 	})
 }
 
@@ -95,14 +95,14 @@ func TestBatchWhoseClientLeaves(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		go io.WriteString(in, f.line(1)+f.line(2)[:30]) //nolint:errcheck // it is cut off
+		go io.WriteString(in, f.line(1)+f.line(2)[:30])
 		resp, err := c.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		cancel()
 		resp.Body.Close()
-		in.Close() //nolint:errcheck // never fails
+		in.Close()
 		synctest.Wait()
 		if f.batches.Load() != 0 || f.waiting.Load() != 0 {
 			t.Error("the batch goes on")
@@ -183,7 +183,7 @@ func TestBatchLimits(t *testing.T) {
 		if line, err := out.ReadString('\n'); err != nil || line != `{"status":202,"version":4}`+"\n" {
 			t.Errorf("%q, %v", line, err)
 		}
-		in.Close() //nolint:errcheck // never fails
+		in.Close()
 		if rest, err := io.ReadAll(out); len(rest) > 0 || err != nil {
 			t.Errorf("%q, %v", rest, err)
 		}

@@ -31,8 +31,8 @@ func (f *fixture) serve(t *testing.T) *http.Client {
 	}}
 	t.Cleanup(func() {
 		tr.CloseIdleConnections()
-		s.Close() //nolint:errcheck // of a test
-		<-done    //nolint:errcheck // http.ErrServerClosed
+		s.Close()
+		<-done
 	})
 	return &http.Client{Transport: tr}
 }
@@ -246,7 +246,7 @@ func TestBatchIsFullDuplex(t *testing.T) {
 				t.Fatalf("%q, %v", line, err)
 			}
 		}
-		out.Close() //nolint:errcheck // never fails
+		out.Close()
 		if rest, err := io.ReadAll(answers); len(rest) > 0 || err != nil {
 			t.Errorf("%q, %v", rest, err)
 		}

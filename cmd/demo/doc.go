@@ -41,7 +41,7 @@ version yourself, until Ctrl-C.`,
 			if err != nil {
 				return err
 			}
-			defer os.RemoveAll(dir)
+			defer os.RemoveAll(dir) //nolint:errcheck // temporary
 			return Run(cmd.Context(), dir, once, newTranscript(cmd.OutOrStdout()))
 		},
 	}

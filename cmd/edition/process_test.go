@@ -39,8 +39,8 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(cmd.Start())
 	started(ts)[name] = cmd
 	ts.Defer(func() {
-		cmd.Process.Kill() //nolint:errcheck // it may have ended
-		cmd.Wait()         //nolint:errcheck // the same
+		cmd.Process.Kill()
+		cmd.Wait()
 	})
 }
 
@@ -60,7 +60,7 @@ func ended(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: ended NAME CODE")
 	}
 	cmd := named(ts, args[0])
-	late := time.AfterFunc(patience, func() { cmd.Process.Kill() }) //nolint:errcheck // it may have ended
+	late := time.AfterFunc(patience, func() { cmd.Process.Kill() })
 	defer late.Stop()
 	code := 0
 	if exit, ok := errors.AsType[*exec.ExitError](cmd.Wait()); ok {

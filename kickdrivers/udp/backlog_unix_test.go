@@ -12,6 +12,6 @@ import (
 func shrinkBacklog(l net.Listener) {
 	raw, err := l.(*net.TCPListener).SyscallConn()
 	if err == nil {
-		raw.Control(func(fd uintptr) { unix.Listen(int(fd), 0) }) //nolint:errcheck // the caller looks whether it worked
+		raw.Control(func(fd uintptr) { unix.Listen(int(fd), 0) })
 	}
 }

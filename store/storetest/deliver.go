@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/edition-push/edition"
@@ -150,7 +151,7 @@ var deliverTests = map[string]func(*fixture){
 		}
 		u = u.Normalize()
 		gone := event(edition.Key{UAID: edition.NewUAID(), AppID: edition.NewAppID()}, 1)
-		r := f.s.Deliver(append(u[:len(u):len(u)], gone), edition.Delivery{})
+		r := f.s.Deliver(append(slices.Clip(u), gone), edition.Delivery{})
 		rs, err := r.Wait(f.ctx())
 		f.ok(err)
 		for i := range u {

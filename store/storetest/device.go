@@ -139,7 +139,8 @@ var deviceTests = map[string]func(*fixture){
 		f.pending(edition.Direct, u, event(k, 1))
 	},
 	"identity": func(f *fixture) {
-		if f.s.ID() == "" || f.s.ID() != f.s.ID() {
+		id := f.s.ID()
+		if again := f.s.ID(); id == "" || again != id {
 			f.Fatal("no lasting id")
 		}
 		f.ok(f.s.Err())

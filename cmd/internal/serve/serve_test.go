@@ -213,7 +213,7 @@ func TestReadiness(t *testing.T) {
 
 func TestDoor(t *testing.T) {
 	name := func(s string) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, s) }) //nolint:errcheck // a recorder
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, s) })
 	}
 	server := Door{Role: configs.RoleServer, Apps: name("apps"), Devices: name("devices")}
 	relay := Door{Role: configs.RoleRelay, Devices: name("devices")}
