@@ -25,7 +25,7 @@ type DeviceConfig struct {
 	// UDP is a local address, such as ":4000", to be woken at. With it the
 	// device sleeps: it connects only when a datagram comes, and every
 	// Safety. The datagram's content means nothing, and datagrams that come
-	// faster than one a second wake it once a second.
+	// faster than one a second wake it once a second after a few.
 	UDP string
 	// Route is what the device tells about how to wake it beyond the ip,
 	// port and proto of UDP, such as "driver" or "netid"; its own "ip" and

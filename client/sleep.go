@@ -12,8 +12,30 @@ import (
 	"github.com/edition-push/edition"
 )
 
-// wakeGap is the least time between two looks at upstream.
-const wakeGap = time.Second
+// Looks at upstream: wakeBurst may follow each other at once, then one a
+// wakeGap.
+const (
+	wakeGap   = time.Second
+	wakeBurst = 3
+)
+
+// pacer is a token bucket of looks.
+type pacer struct {
+	looks float64 // that may follow at once
+	last  time.Time
+}
+
+// wait takes a look off, and returns how long the next one has to wait.
+func (p *pacer) wait(now time.Time) time.Duration {
+	if p.last.IsZero() {
+		p.looks = wakeBurst
+	} else {
+		p.looks = min(wakeBurst, p.looks+now.Sub(p.last).Seconds()/wakeGap.Seconds())
+	}
+	p.last = now
+	p.looks--
+	return max(0, time.Duration((1-p.looks)*float64(wakeGap)))
+}
 
 // slumber is Run of a device that is not connected: it looks at upstream at the
 // start, when a datagram comes and every Safety.
@@ -32,7 +54,9 @@ func (d *Device) slumber(ctx context.Context) error {
 	defer d.client.rest.close()
 
 	pauses := newRetry(d.client.cfg.RetryMax)
+	var pace pacer
 	for {
+		gap := pace.wait(time.Now())
 		select {
 		case <-d.sign: // this look sees to it
 		default:
@@ -51,7 +75,7 @@ func (d *Device) slumber(ctx context.Context) error {
 			pauses.exp.Reset()
 		}
 		d.client.rest.close() // a sleeping device keeps no connection
-		if sleep(ctx, min(wakeGap, pause)); ctx.Err() != nil {
+		if sleep(ctx, min(gap, pause)); ctx.Err() != nil {
 			return nil
 		}
 		select {

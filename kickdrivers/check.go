@@ -63,9 +63,18 @@ func (d *Dispatcher) checkAny(kick json.RawMessage, from netip.Addr, size int) (
 		if !errors.Is(err, edition.ErrMalformed) {
 			kind = edition.ErrForbidden
 		}
-		reasons = append(reasons, g.name+": "+err.Error())
+		reasons = append(reasons, g.name+": "+reasonOf(err))
 	}
 	return edition.Route{}, fmt.Errorf("%w: kick: %s", kind, strings.Join(reasons, "; "))
+}
+
+// reasonOf is what a driver says, without the kind that the whole answer has.
+func reasonOf(err error) string {
+	reason := err.Error()
+	for _, kind := range []error{edition.ErrForbidden, edition.ErrMalformed} {
+		reason = strings.TrimPrefix(reason, kind.Error()+": ")
+	}
+	return reason
 }
 
 func (d *Dispatcher) names() []string {
