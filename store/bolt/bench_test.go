@@ -64,7 +64,7 @@ func bulkFile(b *testing.B, n int, owner edition.Owner) string {
 // cpu returns the time that the process has spent computing.
 func cpu() time.Duration {
 	var u syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &u) //nolint:errcheck // it cannot fail
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u) // it cannot fail
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
@@ -239,8 +239,8 @@ func BenchmarkOvertaken(b *testing.B) {
 		u := edition.Update{{Key: k, Version: base + edition.Version(i)}}
 		r := s.Deliver(u, edition.Delivery{Grace: 25 * time.Millisecond})
 		buf, _ = s.Pending(buf[:0], edition.Direct, k.UAID)
-		s.Sent(edition.Direct, buf)                      //nolint:errcheck // the outcome is checked
-		s.Ack(edition.Direct, buf, edition.AckDelivered) //nolint:errcheck // the outcome is checked
+		s.Sent(edition.Direct, buf)                      // the outcome is checked
+		s.Ack(edition.Direct, buf, edition.AckDelivered) // the outcome is checked
 		if rs, err := r.Wait(b.Context()); err != nil || rs[0].Outcome != edition.OutcomeDelivered {
 			b.Fatal(rs, err)
 		}
@@ -324,8 +324,8 @@ func BenchmarkDrain(b *testing.B) {
 			if u, after, more, err = s.Scan(u[:0], 1, after, 1000); err != nil {
 				b.Fatal(err)
 			}
-			s.Sent(1, u)                              //nolint:errcheck // the count is checked
-			c, _ := s.Ack(1, u, edition.AckDelivered) //nolint:errcheck // the count is checked
+			s.Sent(1, u)                              // the count is checked
+			c, _ := s.Ack(1, u, edition.AckDelivered) // the count is checked
 			total += c.Cleared
 		}
 		if total != n {

@@ -27,6 +27,7 @@ type commit struct {
 	relays []uint32
 	ups    []uint32
 	slice  slice
+	took   time.Duration
 	probe  bool // write something, to see whether there is room again
 }
 
@@ -146,7 +147,8 @@ func (s *Store) commit(c *commit) (err error) {
 	}
 	s.metrics.commits.Inc()
 	s.metrics.records.Add(float64(len(c.images) + len(c.wrote)))
-	s.metrics.seconds.Observe(time.Since(start).Seconds())
+	c.took = time.Since(start)
+	s.metrics.seconds.Observe(c.took.Seconds())
 	return s.faulty("end")
 }
 
@@ -221,6 +223,9 @@ func (s *Store) finish(c *commit) {
 		done <- nil
 	}
 	s.finishSlice(&c.slice)
+	if !c.nothing() {
+		s.pace(c)
+	}
 }
 
 // written notes that a row's image is in the journal. The shard is locked.

@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	for _, file := range files {
-		os.RemoveAll(filepath.Dir(file)) //nolint:errcheck // the system removes it some day
+		os.RemoveAll(filepath.Dir(file)) // the system removes it some day
 	}
 	os.Exit(code)
 }

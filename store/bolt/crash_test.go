@@ -102,8 +102,8 @@ func TestClearsReachTheDisk(t *testing.T) {
 	if _, err := s.Deliver(u, edition.Delivery{}).Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.Sent(edition.Direct, u)                      //nolint:errcheck // the state is checked
-	s.Ack(edition.Direct, u, edition.AckDelivered) //nolint:errcheck // the state is checked
+	s.Sent(edition.Direct, u)                      // the state is checked
+	s.Ack(edition.Direct, u, edition.AckDelivered) // the state is checked
 	for pending := true; pending; time.Sleep(10 * time.Millisecond) {
 		s.shards[shardOf(k.UAID)].mu.Lock()
 		x, _ := s.shards[shardOf(k.UAID)].find(k)
@@ -132,8 +132,8 @@ func TestOvertakenIsNeverWritten(t *testing.T) {
 	for v := edition.Version(1); v <= 100; v++ {
 		u := edition.Update{{Key: k, Version: v}}
 		r := s.Deliver(u, edition.Delivery{Grace: time.Hour})
-		s.Sent(edition.Direct, u)                      //nolint:errcheck // the outcome is checked
-		s.Ack(edition.Direct, u, edition.AckDelivered) //nolint:errcheck // the outcome is checked
+		s.Sent(edition.Direct, u)                      // the outcome is checked
+		s.Ack(edition.Direct, u, edition.AckDelivered) // the outcome is checked
 		if rs, err := r.Wait(t.Context()); err != nil || rs[0].Outcome != edition.OutcomeDelivered {
 			t.Fatal(rs, err)
 		}
@@ -183,11 +183,11 @@ func TestKill(t *testing.T) {
 		for n := 0; n < after && lines.Scan(); n++ {
 			answer(t, answered, lines.Text())
 		}
-		child.Process.Kill() //nolint:errcheck // it may be dead already
+		child.Process.Kill() // it may be dead already
 		for lines.Scan() {
 			answer(t, answered, lines.Text())
 		}
-		child.Wait() //nolint:errcheck // it was killed
+		child.Wait() // it was killed
 		s, err := Open(Options{Path: path})
 		if err != nil {
 			t.Fatalf("cycle %d: %v", cycle, err)
@@ -225,7 +225,7 @@ func killed(path string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	go s.Run(ctx) //nolint:errcheck // it does not return before it is killed
+	go s.Run(ctx) // it does not return before it is killed
 	var mu sync.Mutex
 	base := edition.Version(time.Now().UnixNano())
 	for w := range 16 {
@@ -244,7 +244,7 @@ func killed(path string) {
 					continue
 				}
 				mu.Lock()
-				io.WriteString(os.Stdout, fmt.Sprintf("%d %d .\n", i, rs[0].Version)) //nolint:errcheck // the parent may be gone
+				io.WriteString(os.Stdout, fmt.Sprintf("%d %d .\n", i, rs[0].Version)) // the parent may be gone
 				mu.Unlock()
 			}
 		}()

@@ -62,9 +62,9 @@ func start(t testing.TB, s *Store) (abort func()) {
 	return func() {
 		t.Helper()
 		close(stop)
-		s.SetRoute(t.Context(), edition.Holder{Owner: 1}, edition.Route{}) //nolint:errcheck // it only wakes the loop
+		s.SetRoute(t.Context(), edition.Holder{Owner: 1}, edition.Route{}) // it only wakes the loop
 		k := edition.Key{UAID: edition.NewUAID(), AppID: edition.NewAppID()}
-		s.Register(t.Context(), edition.Registration{Key: k}) //nolint:errcheck // it cannot succeed
+		s.Register(t.Context(), edition.Registration{Key: k}) // it cannot succeed
 		if err := <-done; !errors.Is(err, errAbort) || !errors.Is(err, edition.ErrDisk) {
 			t.Errorf("Run: %v", err)
 		}
@@ -325,6 +325,6 @@ func FuzzJournal(f *testing.F) {
 		if err := readJournal(again, func(edition.Key, row) { n++ }, func(edition.UAID, *agent) {}); err != nil || n != rows {
 			t.Fatalf("%d rows, then %d: %v", rows, n, err)
 		}
-		readParty(b) //nolint:errcheck // it must not panic
+		readParty(b) // it must not panic
 	})
 }

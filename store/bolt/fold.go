@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"slices"
+	"time"
 
 	"github.com/edition-push/edition"
 )
@@ -15,18 +16,19 @@ type fold struct {
 	kept  int64    // length of the old ones
 
 	active  bool
-	evict   bool        // drop rows from memory once they are in the tables
-	at      edition.Key // swept up to here
-	floor   int         // rows in memory that the last sweep could not evict
-	budget  int         // rows a slice, adapted to sliceTime
-	busy    int64       // ticks: when a commit last had something to write
-	closing int64       // ticks: fold all until then; 0 while running
-	final   bool        // a sweep has begun since closing
+	evict   bool          // drop rows from memory once they are in the tables
+	at      edition.Key   // swept up to here
+	floor   int           // rows in memory that the last sweep could not evict
+	budget  int           // rows a slice, adapted to sliceTime
+	plain   time.Duration // how long commits without a slice take
+	busy    int64         // ticks: when a commit last had something to write
+	closing int64         // ticks: fold all until then; 0 while running
+	final   bool          // a sweep has begun since closing
 }
 
 const (
-	// sliceTime is how long a slice may hold up a commit, in milliseconds.
-	sliceTime = 10
+	// sliceTime is how long a slice may hold up a commit.
+	sliceTime = 10 * time.Millisecond
 	minSlice  = 64
 	maxSlice  = 16384
 	// idleEvery is how often an idle store looks whether to fold, and
@@ -82,8 +84,7 @@ func (s *Store) begins(c *commit, now int64) bool {
 // slice is the part of a sweep that goes into one commit.
 type slice struct {
 	active bool
-	last   bool // the sweep ends with it
-	start  int64
+	last   bool        // the sweep ends with it
 	from   edition.Key // where it begins: a commit that fails leads back here
 	rows   []entry
 	agents []foldedAgent
@@ -112,8 +113,8 @@ func (s *Store) slice(c *commit, now int64) {
 		return
 	}
 	sl := &c.slice
-	sl.active, sl.start, sl.from = true, now, f.at
-	left := max(minSlice, f.budget)
+	sl.active, sl.from = true, f.at
+	left := f.budget
 	for i := shardOf(f.at.UAID); i < shards; i++ {
 		sh := &s.shards[i]
 		sh.mu.Lock()
@@ -122,7 +123,7 @@ func (s *Store) slice(c *commit, now int64) {
 		if full {
 			return
 		}
-		left = max(minSlice, f.budget) - len(sl.rows) - len(sl.agents)
+		left = f.budget - len(sl.rows) - len(sl.agents)
 		if i+1 < shards {
 			f.at = edition.Key{UAID: edition.UAID{byte((i + 1) >> (shardBits - 8)), byte((i + 1) << (16 - shardBits))}}
 		}
@@ -216,7 +217,6 @@ func (s *Store) finishSlice(sl *slice) {
 		sh.mu.Unlock()
 	}
 	s.metrics.folded.Add(float64(len(sl.rows)))
-	s.pace(sl)
 	if sl.last {
 		f.active, f.old, f.kept = false, nil, 0
 		f.floor = s.memoryRows()
@@ -246,18 +246,25 @@ func (s *Store) folded(sh *shard, img *entry, evict bool) {
 	}
 }
 
-// pace adapts the size of slices to the time that this one took.
-func (s *Store) pace(sl *slice) {
+// pace adapts the size of slices to the time that this one took, above that of
+// a commit without one. A sweep that is needed moves on faster than rows come.
+func (s *Store) pace(c *commit) {
 	f := &s.fold
-	n := len(sl.rows) + len(sl.agents)
-	if f.closing > 0 || n < f.budget/2 {
+	n := len(c.slice.rows) + len(c.slice.agents)
+	switch {
+	case !c.slice.active:
+		f.plain += (c.took - f.plain) / 16
 		return
+	case f.closing > 0 || n < f.budget/2:
+		return
+	case c.took-f.plain > 2*sliceTime:
+		f.budget /= 2
+	case c.took-f.plain < sliceTime:
+		f.budget += f.budget / 4
 	}
-	switch took := s.ticks() - sl.start; {
-	case took > 2*sliceTime:
-		f.budget = max(minSlice, f.budget/2)
-	case took < sliceTime:
-		f.budget = min(maxSlice, f.budget+f.budget/4)
+	f.budget = min(maxSlice, max(minSlice, f.budget))
+	if s.pressed() {
+		f.budget = max(f.budget, 2*len(c.images))
 	}
 }
 

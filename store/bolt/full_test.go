@@ -88,7 +88,7 @@ func testFull(t *testing.T, cause error) {
 	if err != nil || len(u) != 1 {
 		t.Fatal(u, err)
 	}
-	s.Sent(edition.Direct, u) //nolint:errcheck // the count is checked
+	s.Sent(edition.Direct, u) // the count is checked
 	if n, err := s.Ack(edition.Direct, u, edition.AckDelivered); err != nil || n.Cleared != 1 {
 		t.Fatal(n, err)
 	}

@@ -102,7 +102,7 @@ func (s *Store) rest(ctx context.Context, timer *time.Timer) {
 
 // breathe leaves the disk to others between two slices of an unhurried sweep.
 func (s *Store) breathe(ctx context.Context, timer *time.Timer) {
-	timer.Reset(sliceTime * time.Millisecond)
+	timer.Reset(sliceTime)
 	select {
 	case <-ctx.Done():
 	case <-s.queue.bell:

@@ -139,7 +139,7 @@ func (q search) memory(after edition.Key, limit int) (out []entry, to edition.Ke
 				}
 				if out = append(out, *e); len(out) == limit {
 					sh.mu.Unlock()
-					return out, e.key, false
+					return out, out[limit-1].key, false
 				}
 			}
 			if n := len(c.entries); n > 0 && passed > passLimit {

@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"bytes"
 	"encoding/binary"
 
 	bbolt "go.etcd.io/bbolt"
@@ -26,15 +25,18 @@ func (s *Store) tableWriter(tx *bbolt.Tx) *tableWriter {
 // segments that it has made superfluous.
 func (s *Store) writeSlice(tx *bbolt.Tx, sl *slice) error {
 	w := s.tableWriter(tx)
+	olds, err := w.read(sl.rows)
+	if err != nil {
+		return err
+	}
 	for i := range sl.rows {
-		if err := w.write(&sl.rows[i]); err != nil {
+		if err := w.write(&sl.rows[i], &olds[i]); err != nil {
 			return err
 		}
 	}
 	agents := tx.Bucket(tableAgents)
 	for i := range sl.agents {
 		a := &sl.agents[i]
-		var err error
 		if a.gone {
 			err = agents.Delete(a.uaid[:])
 		} else {
@@ -58,39 +60,51 @@ func (s *Store) writeSlice(tx *bbolt.Tx, sl *slice) error {
 	return nil
 }
 
-// write brings the table of rows, and the indexes, to one row's state.
-func (w *tableWriter) write(e *entry) error {
-	key := appendKey(w.key[:0], e.key)
-	w.key = key
-	var old row
-	var oldEpoch uint32
-	was := w.apps.Get(key)
-	if was != nil {
-		body, err := unseal(key, was)
-		if err != nil {
-			return err
+// oldRow is what the table has before it is written.
+type oldRow struct {
+	row
+	epoch uint32
+}
+
+// read reads what the table has for some rows, in passing, before the first is
+// written: a cursor does not outlive a change.
+func (w *tableWriter) read(rows []entry) ([]oldRow, error) {
+	olds := make([]oldRow, len(rows))
+	c := rowCursor{s: w.s, c: w.apps.Cursor()}
+	for i := range rows {
+		key := appendKey(w.key[:0], rows[i].key)
+		w.key = key
+		v := c.value(key)
+		if v == nil {
+			continue
 		}
-		if old, oldEpoch, _, err = readRow(body); err != nil {
-			return err
+		body, err := unseal(key, v)
+		if err != nil {
+			return nil, err
+		}
+		if olds[i].row, olds[i].epoch, _, err = readRow(body); err != nil {
+			return nil, err
 		}
 	}
+	return olds, nil
+}
+
+// write brings the table of rows, and the indexes, to one row's state.
+func (w *tableWriter) write(e *entry, old *oldRow) error {
 	r := &e.row
 	epoch := w.s.relays.epoch(uint32(r.owner))
-	// Index entries are moved before the row is: old's bytes are good until then.
-	if err := w.reindex(e.key, &old, oldEpoch, r, epoch); err != nil {
+	if err := w.relist(e.key, w.pendingPlace(&old.row, old.epoch), w.pendingPlace(r, epoch)); err != nil {
 		return err
 	}
+	if err := w.relist(e.key, w.reportPlace(&old.row), w.reportPlace(r)); err != nil {
+		return err
+	}
+	key := appendKey(w.key[:0], e.key)
+	w.key = key
 	if !r.is(isLive) {
-		if was == nil {
-			return nil
-		}
 		return w.apps.Delete(key)
 	}
-	value := seal(key, appendRow(make([]byte, headSize, 48), r, inTable, epoch))
-	if bytes.Equal(value, was) {
-		return nil
-	}
-	return w.apps.Put(key, value)
+	return w.apps.Put(key, seal(key, appendRow(make([]byte, headSize, 48), r, inTable, epoch)))
 }
 
 // place says where an index lists a row: a bucket and a number of 4 or 8 bytes.
@@ -121,13 +135,6 @@ func (w *tableWriter) reportPlace(r *row) (p place) {
 		binary.BigEndian.PutUint32(p.prefix[:], r.up)
 	}
 	return p
-}
-
-func (w *tableWriter) reindex(k edition.Key, old *row, oldEpoch uint32, r *row, epoch uint32) error {
-	if err := w.relist(k, w.pendingPlace(old, oldEpoch), w.pendingPlace(r, epoch)); err != nil {
-		return err
-	}
-	return w.relist(k, w.reportPlace(old), w.reportPlace(r))
 }
 
 func (w *tableWriter) relist(k edition.Key, from, to place) error {

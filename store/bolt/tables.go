@@ -194,9 +194,8 @@ type rowCursor struct {
 // nearBy is how many rows a rowCursor passes over before it seeks anew.
 const nearBy = 3
 
-func (c *rowCursor) get(k edition.Key) (row, bool, error) {
-	var buf [keySize]byte
-	key := appendKey(buf[:0], k)
+// value returns what the table has for a key, or nil.
+func (c *rowCursor) value(key []byte) []byte {
 	for range nearBy {
 		if c.k == nil || bytes.Compare(c.k, key) >= 0 {
 			break
@@ -207,9 +206,19 @@ func (c *rowCursor) get(k edition.Key) (row, bool, error) {
 		c.k, c.v = c.c.Seek(key)
 	}
 	if !bytes.Equal(c.k, key) {
+		return nil
+	}
+	return c.v
+}
+
+func (c *rowCursor) get(k edition.Key) (row, bool, error) {
+	var buf [keySize]byte
+	key := appendKey(buf[:0], k)
+	v := c.value(key)
+	if v == nil {
 		return row{}, false, nil
 	}
-	r, err := c.s.decodeRow(key, c.v)
+	r, err := c.s.decodeRow(key, v)
 	return r, err == nil, err
 }
 

@@ -147,9 +147,10 @@ var deliverTests = map[string]func(*fixture){
 	"a whole update": func(f *fixture) {
 		var u edition.Update
 		for range 300 {
-			u = append(u, event(f.app(edition.Direct, ""), 9))
+			u = append(u, event(edition.Key{UAID: edition.NewUAID(), AppID: edition.NewAppID()}, 9))
 		}
 		u = u.Normalize()
+		f.register(u, edition.Direct, "")
 		gone := event(edition.Key{UAID: edition.NewUAID(), AppID: edition.NewAppID()}, 1)
 		r := f.s.Deliver(append(slices.Clip(u), gone), edition.Delivery{})
 		rs, err := r.Wait(f.ctx())

@@ -12,15 +12,14 @@ func (f *fixture) crowd(n int, owner edition.Owner, upstream string) edition.Upd
 	f.Helper()
 	var u edition.Update
 	for i := range n {
-		var k edition.Key
+		k := edition.Key{UAID: edition.NewUAID(), AppID: edition.NewAppID()}
 		if i%3 == 2 {
-			k = f.another(u[i-1].Key, owner, upstream)
-		} else {
-			k = f.app(owner, upstream)
+			k.UAID = u[i-1].UAID
 		}
 		u = append(u, event(k, 1))
 	}
 	u = u.Normalize()
+	f.register(u, owner, upstream)
 	_, err := f.s.Deliver(u, edition.Delivery{}).Wait(f.ctx())
 	f.ok(err)
 	return u

@@ -10,6 +10,7 @@ package storetest
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -55,6 +56,21 @@ func (f *fixture) app(owner edition.Owner, upstream string) edition.Key {
 	k := edition.Key{UAID: edition.NewUAID(), AppID: edition.NewAppID()}
 	f.ok(f.s.Register(f.ctx(), edition.Registration{Key: k, Proof: f.proof, Owner: owner, Upstream: upstream}))
 	return k
+}
+
+// register registers the apps that an update names, many at once.
+func (f *fixture) register(u edition.Update, owner edition.Owner, upstream string) {
+	f.Helper()
+	ctx := f.ctx()
+	var wg sync.WaitGroup
+	for _, e := range u {
+		wg.Go(func() {
+			if err := f.s.Register(ctx, edition.Registration{Key: e.Key, Proof: f.proof, Owner: owner, Upstream: upstream}); err != nil {
+				f.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // another registers a further app on a device.
