@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 
 	"golang.org/x/net/ipv4"
 )
@@ -22,7 +23,41 @@ type batchWriter interface {
 	WriteBatch(ms []ipv4.Message, flags int) (int, error)
 }
 
-func listen(network string, local netip.Addr) (*conn, error) {
+// maxSockets bounds the sockets of one family.
+const maxSockets = 8
+
+// sockets are those of one family. The system and Go let one goroutine at a
+// time send on a socket, so there is one for each processor; a Kick has one
+// for itself while it sends.
+type sockets chan *conn
+
+// listen opens the sockets of a family. A local address that is invalid leaves
+// the choice to the system.
+func listen(network string, local netip.Addr) (sockets, error) {
+	all := make(sockets, min(runtime.GOMAXPROCS(0), maxSockets))
+	for range cap(all) {
+		c, err := open(network, local)
+		if err != nil {
+			return nil, errors.Join(err, all.close())
+		}
+		all <- c
+	}
+	return all, nil
+}
+
+// close closes the sockets, which nobody has taken. They can still be taken:
+// a Kick then fails.
+func (s sockets) close() error {
+	var errs []error
+	for range len(s) {
+		c := <-s
+		errs = append(errs, c.Close())
+		s <- c
+	}
+	return errors.Join(errs...)
+}
+
+func open(network string, local netip.Addr) (*conn, error) {
 	host := ""
 	if local.IsValid() {
 		host = local.String()

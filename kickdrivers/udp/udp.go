@@ -29,7 +29,7 @@ type Driver struct {
 	guard   guard
 	payload payload
 	budget  *budget
-	conns   [2]*conn // IPv4, IPv6; nil when that family is not used
+	sockets [2]sockets // IPv4, IPv6; nil when that family is not used
 	bind    [2]netip.Addr
 	timeout time.Duration
 	tcp     chan struct{} // a place for each TCP kick under way
@@ -54,7 +54,7 @@ func New(c Config, log *slog.Logger) (*Driver, error) {
 			continue
 		}
 		var err error
-		if d.conns[family], err = listen(name, bind[family]); err == nil {
+		if d.sockets[family], err = listen(name, bind[family]); err == nil {
 			continue
 		}
 		if bind[family].IsValid() || family == 0 {
@@ -134,7 +134,7 @@ func (d *Driver) Kick(ctx context.Context, targets []json.RawMessage, errs []err
 
 // sendDatagrams sends what goes by UDP, a family after the other.
 func (d *Driver) sendDatagrams(f *flight, errs []error) {
-	for family, c := range d.conns {
+	for family, s := range d.sockets {
 		f.reset(d.payload.max)
 		for _, j := range f.jobs {
 			if !j.tcp && errs[j.n] == nil && familyOf(j.to.Addr()) == family {
@@ -143,12 +143,14 @@ func (d *Driver) sendDatagrams(f *flight, errs []error) {
 		}
 		switch {
 		case f.n == 0:
-		case c == nil:
+		case s == nil:
 			for _, n := range f.index[:f.n] {
 				errs[n] = errors.New("no socket for this kind of address")
 			}
 		default:
+			c := <-s
 			f.send(c, errs)
+			s <- c
 		}
 	}
 }
@@ -207,11 +209,5 @@ func classify(err error) error {
 
 // Close closes the sockets.
 func (d *Driver) Close() error {
-	var errs []error
-	for _, c := range d.conns {
-		if c != nil {
-			errs = append(errs, c.Close())
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(d.sockets[0].close(), d.sockets[1].close())
 }
