@@ -97,17 +97,17 @@ func bareKicks(n int, port uint16) (time.Duration, error) {
 }
 
 // kickEntry has the product's driver with its rate unlimited, and with a budget
-// for each target that has room for so many.
-func kickEntry() map[string]any {
+// for each target that has room for n of them, as the driver's README has it.
+func kickEntry(n int) map[string]any {
 	return map[string]any{
 		"name": "udp", "driver": "udp", "grace": "0s", "rate": 0, "max_waiting": 1 << 24,
-		"retry_min": "1h", "retry_max": "1h", "target_counters": 1 << 23,
+		"retry_min": "1h", "retry_max": "1h", "target_counters": max(1<<16, 10*n),
 		"networks": []any{map[string]any{"name": "loopback", "cidrs": []any{"127.0.0.0/8"}, "any_address": true}},
 	}
 }
 
 func ourKicks(ctx context.Context, n int, port uint16) (time.Duration, error) {
-	entries, err := kickdrivers.Decode([]map[string]any{kickEntry()})
+	entries, err := kickdrivers.Decode([]map[string]any{kickEntry(n)})
 	if err != nil {
 		return 0, err
 	}
