@@ -119,7 +119,9 @@ func (f *flight) add(index int, to netip.AddrPort, p *payload) {
 }
 
 // send writes the datagrams. One that cannot be sent does not stop the others.
-func (f *flight) send(c *conn, errs []error) {
+func (f *flight) send(s sockets, errs []error) {
+	c := <-s
+	defer func() { s <- c }()
 	if c.batch == nil {
 		for i, to := range f.to {
 			if _, err := c.WriteToUDPAddrPort(f.bufs[i][0], to); err != nil {

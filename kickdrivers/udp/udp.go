@@ -148,9 +148,7 @@ func (d *Driver) sendDatagrams(f *flight, errs []error) {
 				errs[n] = errors.New("no socket for this kind of address")
 			}
 		default:
-			c := <-s
-			f.send(c, errs)
-			s <- c
+			f.send(s, errs)
 		}
 	}
 }
