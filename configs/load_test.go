@@ -138,7 +138,6 @@ func TestMistakes(t *testing.T) {
 		{"server", "relays: [{name: 'a b', token: t}]", `relays[0] (a b).name: "a b" is not a name`},
 		{"server", "relays: [{token: t}]", `relays[0].name: "" is not a name`},
 		{"server", "relays: [{name: x, token: t}, {name: x, token: u}]", `relays[1] (x).name: "x" is the name of relays[0] already`},
-		{"server", "relays: [{name: x, token: t}, {name: y, token: t}]", `relays[1] (y): the same token as relays[0]`},
 		{"server", "relays: [{name: x, token_file: absent}]", `relays[0] (x).token_file: open absent`},
 		{"server", "relays: [{name: x, token_file: " + empty + "}]", `empty is empty: it should hold the token`},
 		{"server", "relays: [{name: x, token: t, token_file: " + token + "}]", `relays[0] (x).token: given, and token_file as well`},

@@ -146,7 +146,7 @@ func (s Session) check(c *check) {
 }
 
 func (n *Node) checkRelays(c *check) {
-	names, tokens := make(map[string]int), make(map[Secret]int)
+	names := make(map[string]int)
 	for i := range n.Relays {
 		r := &n.Relays[i]
 		path := fmt.Sprintf("relays[%d]", i)
@@ -162,10 +162,6 @@ func (n *Node) checkRelays(c *check) {
 		if r.Token == "" && r.TokenFile == "" && r.CertName == "" {
 			c.fault(path, "no proof: give token_file or cert_name")
 		}
-		if j, twice := tokens[r.Token]; twice && r.Token != "" {
-			c.fault(path, "the same token as relays[%d]: each relay needs its own", j)
-		}
-		tokens[r.Token] = i
 		c.oneOf(path+".custody", r.Custody, custodies...)
 		if r.CertName != "" && n.TLS.ClientCAFile == "" {
 			c.fault(path+".cert_name", "needs tls.client_ca_file to check certificates with")

@@ -29,7 +29,8 @@ type Relay struct {
 type peer struct {
 	// Fixed after construction.
 	Relay
-	hash [sha256.Size]byte // of Token
+	hash   [sha256.Size]byte // of Token
+	shares []*peer           // all that have this token, in the order of the configuration
 
 	mu      sync.Mutex
 	owner   edition.Owner // Guarded by mu. Direct until the store was asked.
@@ -45,6 +46,37 @@ func newPeer(r Relay) *peer {
 	return &peer{Relay: r, hash: sha256.Sum256([]byte(r.Token)), custody: r.Custody}
 }
 
+// share notes which relays have a token in common: each is told by the name
+// that it says.
+func share(peers []*peer) {
+	for _, p := range peers {
+		p.shares = []*peer{p}
+		if p.Token == "" {
+			continue
+		}
+		p.shares = nil
+		for _, q := range peers {
+			if q.Token == p.Token {
+				p.shares = append(p.shares, q)
+			}
+		}
+	}
+}
+
+// named returns the relay of a name among those that what was shown proves, or
+// nil.
+func (p *peer) named(name string) *peer {
+	if p == nil {
+		return nil
+	}
+	for _, q := range p.shares {
+		if q.Name == name {
+			return q
+		}
+	}
+	return nil
+}
+
 // caller is who speaks: a device, or an authenticated relay.
 type caller struct {
 	peer  *peer         // nil for a device
@@ -54,8 +86,8 @@ type caller struct {
 
 func (by caller) relay() bool { return by.peer != nil }
 
-// authenticate finds the relay that a request comes from: nil for a device. A
-// bearer token that is none of ours is ErrUnauthorized, and never a device.
+// authenticate finds the relay that a request comes from: nil for a device; of
+// several that share a token the first, until it says its name. A bearer token that is none of ours is ErrUnauthorized, and never a device.
 func (s *Server) authenticate(r *http.Request) (*peer, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if strings.EqualFold(scheme, "Bearer") {
@@ -63,7 +95,7 @@ func (s *Server) authenticate(r *http.Request) (*peer, error) {
 		var found *peer
 		for _, p := range s.peers { // all of them, so that the time tells nothing
 			if subtle.ConstantTimeCompare(hash[:], p.hash[:]) == 1 && p.Token != "" {
-				found = p
+				found = p.shares[0]
 			}
 		}
 		if found == nil {
@@ -87,7 +119,7 @@ func (s *Server) authenticate(r *http.Request) (*peer, error) {
 // name checks that a relay says its own name, and returns its number. id is
 // that of its store; empty leaves the one known.
 func (s *Server) name(ctx context.Context, p *peer, name, id string) (edition.Owner, error) {
-	if p == nil || p.Name != name {
+	if p == nil {
 		return 0, fmt.Errorf("%w: this connection is not authenticated as relay %.64q", edition.ErrForbidden, name)
 	}
 	p.mu.Lock()

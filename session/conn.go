@@ -31,6 +31,7 @@ type conn struct {
 	workers chan struct{}   // of a relay: bounds its messages being worked on
 
 	// Owned by the goroutine in serve.
+	self   *peer // which of those that share peer's token it is: peer until its hello
 	rate   bucket
 	faults uint8
 
@@ -54,7 +55,7 @@ type conn struct {
 }
 
 func newConn(s *Server, ws *websocket.Conn, p *peer) *conn {
-	c := &conn{s: s, ws: ws, net: ws.NetConn(), peer: p}
+	c := &conn{s: s, ws: ws, net: ws.NetConn(), peer: p, self: p}
 	if sc, ok := c.net.(syscall.Conn); ok && canTryWrite {
 		c.raw, _ = sc.SyscallConn() // nil is fine
 	}
@@ -84,7 +85,7 @@ func (c *conn) caller() caller {
 	c.mu.Lock()
 	owner := c.owner
 	c.mu.Unlock()
-	return caller{peer: c.peer, owner: owner, from: remote(c.net.RemoteAddr())}
+	return caller{peer: c.self, owner: owner, from: remote(c.net.RemoteAddr())}
 }
 
 // Ring implements [hub.Bell]. A device that holds one UAID gets its UPDATE

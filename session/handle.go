@@ -210,7 +210,7 @@ func (c *conn) ackState(state string) (edition.AckState, error) {
 	if c.peer == nil {
 		return ackState(state, nil)
 	}
-	return ackState(state, c.peer)
+	return ackState(state, c.self)
 }
 
 // ackState reads the state of an ack; p is the relay that reports, nil for a

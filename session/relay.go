@@ -53,11 +53,16 @@ var errNoName = fmt.Errorf("%w: a relay first says its name", edition.ErrConflic
 func (c *conn) enter(m *wire.Message) (custody string, err error) {
 	ctx, cancel := context.WithTimeout(c.s.base, patience)
 	defer cancel()
-	owner, err := c.s.name(ctx, c.peer, m.Relay, m.Store)
+	self := c.peer.named(m.Relay)
+	if self != nil && self != c.self && c.caller().owner != edition.Direct {
+		return "", fmt.Errorf("%w: this connection is that of relay %.64q", edition.ErrConflict, c.self.Name)
+	}
+	owner, err := c.s.name(ctx, self, m.Relay, m.Store)
 	if err != nil {
 		return "", err
 	}
-	if custody, err = c.peer.grant(m.Custody); err != nil {
+	c.self = self
+	if custody, err = self.grant(m.Custody); err != nil {
 		return "", err
 	}
 	if !c.own(owner) {

@@ -319,3 +319,29 @@ func TestRelayOverflow(t *testing.T) {
 		t.Error(fmt.Sprint(len(b.many), b.scan))
 	}
 }
+
+// TestSharedToken: relays that share a token are told by the name that they
+// say, over both transports, and one connection is one relay's.
+func TestSharedToken(t *testing.T) {
+	d := open(t, func(o *Options) {
+		o.Relays = []Relay{{Name: "r1", Token: relayToken}, {Name: "r2", Token: relayToken, Custody: wire.CustodyRelay}, {Name: "r3", Token: otherToken}}
+	})
+	first, second := d.asRelay("r1", relayToken, wire.CustodyDevice), d.asRelay("r2", relayToken, wire.CustodyRelay)
+	second.say(`{"type":"hello","relay":"r1"}`)
+	second.wantError(409, wire.TypeHello, "r2")
+	second.say(`{"type":"hello","relay":"r3"}`)
+	second.wantError(403, wire.TypeHello, "not authenticated")
+
+	v := newDevice()
+	proof := v.proof()
+	status, body := d.post(wire.PathRegister, wire.RegisterRequest{Relay: "r2", UAID: &v.UAID, AppID: &v.AppID, Proof: &proof}, relayToken)
+	if status != 201 {
+		t.Fatalf("register: %d %s", status, body)
+	}
+	d.deliver(v.Key, 5)
+	second.update(v.Key, 5)
+	second.report(wire.AckStored, edition.Event{Key: v.Key, Version: 5}) // its custody: relay, so it is forgotten
+	second.barrier()
+	d.wantState(v.Key, "none")
+	first.barrier()
+}

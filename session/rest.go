@@ -111,7 +111,10 @@ func (s *Server) named(q *request, name, id string) (err error) {
 	if name == "" {
 		name = q.by.peer.Name
 	}
-	q.by.owner, err = s.name(q.ctx, q.by.peer, name, id)
+	p := q.by.peer.named(name)
+	if q.by.owner, err = s.name(q.ctx, p, name, id); err == nil {
+		q.by.peer = p
+	}
 	return err
 }
 

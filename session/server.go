@@ -73,6 +73,7 @@ func New(o Options) *Server {
 	for _, r := range o.Relays {
 		s.peers = append(s.peers, newPeer(r))
 	}
+	share(s.peers)
 	s.base, s.stop = context.WithCancel(context.Background())
 	s.rates = newRates(s.limits.RegisterRate, s.limits.RegisterBurst)
 	s.upgrader = newUpgrader()
