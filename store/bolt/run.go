@@ -34,7 +34,7 @@ func (s *Store) Run(ctx context.Context) error {
 		s.build(c)
 		s.slice(c, now)
 		c.probe = s.Err() != nil
-		if len(c.ops) == 0 && c.nothing() {
+		if len(c.ops)+len(c.groups) == 0 && c.nothing() {
 			s.rest(ctx, timer)
 			continue
 		}

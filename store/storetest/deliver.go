@@ -164,6 +164,33 @@ var deliverTests = map[string]func(*fixture){
 			f.Fatalf("%d fresh of %d", len(r.Fresh), len(u))
 		}
 	},
+	"a whole update, acknowledged at once": func(f *fixture) {
+		var u edition.Update
+		for range 50 {
+			u = append(u, event(edition.Key{UAID: edition.NewUAID(), AppID: edition.NewAppID()}, 0))
+		}
+		u = u.Normalize()
+		f.register(u, edition.Direct, "")
+		for round := range edition.Version(50) {
+			for i := range u {
+				u[i].Version = round
+			}
+			r := f.s.Deliver(u, edition.Delivery{})
+			f.ok(f.s.Sent(edition.Direct, u))
+			n, err := f.s.Ack(edition.Direct, u, edition.AckDelivered)
+			f.ok(err)
+			rs, err := r.Wait(f.ctx())
+			f.ok(err)
+			if n.Cleared != len(u) || len(rs) != len(u) {
+				f.Fatalf("%+v of %d", n, len(rs))
+			}
+			for i := range rs {
+				if rs[i] != stored(round) && rs[i] != delivered(round) {
+					f.Fatalf("%+v", rs[i])
+				}
+			}
+		}
+	},
 	"an empty update": func(f *fixture) {
 		if rs, err := f.s.Deliver(nil, edition.Delivery{}).Wait(f.ctx()); err != nil || len(rs) > 0 {
 			f.Fatal(rs, err)
