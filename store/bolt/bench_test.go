@@ -1,3 +1,5 @@
+//go:build unix
+
 package bolt
 
 import (
@@ -25,20 +27,6 @@ func sizes() []int {
 	}
 	return []int{100_000, 1_000_000, 5_000_000}
 }
-
-// benchKey is the i-th of many keys in random order.
-func benchKey(i int) (k edition.Key) {
-	r := rand.New(rand.NewPCG(uint64(i), 1))
-	binary.BigEndian.PutUint64(k.UAID[:], r.Uint64())
-	binary.BigEndian.PutUint64(k.UAID[8:], r.Uint64())
-	k.UAID[6], k.UAID[8] = k.UAID[6]&0x0f|0x40, k.UAID[8]&0x3f|0x80
-	k.AppID = edition.AppID(k.UAID)
-	return k
-}
-
-// files are what bulkFile has made; TestMain removes them. A file serves
-// several benchmarks: versions come from the clock.
-var files = map[string]string{}
 
 // bulkFile returns a file with n pending events.
 func bulkFile(b *testing.B, n int, owner edition.Owner) string {
@@ -334,5 +322,24 @@ func BenchmarkDrain(b *testing.B) {
 		b.ReportMetric(b.Elapsed().Seconds()*1e6/n, "µs/event")
 		b.StopTimer()
 		stop()
+	}
+}
+
+// BenchmarkOpen is a start with a file of n pending events.
+func BenchmarkOpen(b *testing.B) {
+	for _, n := range sizes() {
+		b.Run(fmt.Sprintf("pending=%d", n), func(b *testing.B) {
+			path := bulkFile(b, n, edition.Direct)
+			b.ResetTimer()
+			for range b.N {
+				s, err := Open(Options{Path: path})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -99,7 +99,7 @@ func (o *Options) defaults() error {
 // Store implements edition.Store. Open one, Run it, and Close it.
 type Store struct {
 	// Fixed after construction.
-	Options Options
+	options Options
 	path    string
 	id      string
 	ttl     int64 // milliseconds
@@ -123,6 +123,8 @@ type Store struct {
 	fold    fold
 }
 
+var _ edition.Store = (*Store)(nil)
+
 // ID implements edition.Store.
 func (s *Store) ID() string { return s.id }
 
@@ -144,7 +146,7 @@ func (s *Store) fail(err error) {
 }
 
 // millis is the clock of rows, Unix time in milliseconds.
-func (s *Store) millis() int64 { return s.Options.Now().UnixMilli() }
+func (s *Store) millis() int64 { return s.options.Now().UnixMilli() }
 
 // ticks is the clock of the commit loop, in milliseconds. It does not jump.
 func (s *Store) ticks() int64 { return time.Since(s.start).Milliseconds() }

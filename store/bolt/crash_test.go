@@ -154,6 +154,29 @@ func TestOvertakenIsNeverWritten(t *testing.T) {
 	}
 }
 
+// TestAllocations bounds what the path of a connected device costs the garbage
+// collector: the receipt and its channel, the waiter, and what the caller has.
+func TestAllocations(t *testing.T) {
+	s, _ := run(t, Options{})
+	k := benchKey(1)
+	if err := s.Register(t.Context(), edition.Registration{Key: k}); err != nil {
+		t.Fatal(err)
+	}
+	u := edition.Update{{Key: k}}
+	var buf edition.Update
+	got := testing.AllocsPerRun(1000, func() {
+		u[0].Version++
+		r := s.Deliver(u, edition.Delivery{Grace: time.Hour})
+		buf, _ = s.Pending(buf[:0], edition.Direct, k.UAID)
+		s.Sent(edition.Direct, buf)
+		s.Ack(edition.Direct, buf, edition.AckDelivered)
+		<-r.Done()
+	})
+	if got > 6 {
+		t.Errorf("%v allocations an event", got)
+	}
+}
+
 // TestKill kills a process that takes events, at random moments, and compares
 // what it had answered with what is on disk.
 func TestKill(t *testing.T) {

@@ -22,9 +22,9 @@ func (s *Store) sweeper(ctx context.Context) (wait func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for pause(ctx, s.Options.SweepEvery); ctx.Err() == nil; pause(ctx, s.Options.SweepEvery) {
+		for pause(ctx, s.options.SweepEvery); ctx.Err() == nil; pause(ctx, s.options.SweepEvery) {
 			if err := s.sweep(ctx); err != nil {
-				s.Options.Log.Error("cannot look for expired events", "path", s.path, "err", err)
+				s.options.Log.Error("cannot look for expired events", "path", s.path, "err", err)
 			}
 		}
 	})
@@ -53,7 +53,7 @@ func (s *Store) sweep(ctx context.Context) error {
 			}
 		}
 	}
-	if s.Options.RegistrationTTL > 0 {
+	if s.options.RegistrationTTL > 0 {
 		return s.sweepAgents(ctx)
 	}
 	return nil
@@ -104,11 +104,31 @@ func (s *Store) expiredAfter(table, after []byte) (expired []edition.Key, to []b
 	return expired, to, more, err
 }
 
+// lapsedIn returns the devices in memory that have not been seen since limit.
+func (s *Store) lapsedIn(sh *shard, limit int64) (lapsed []edition.UAID) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for u, a := range sh.agents {
+		if !a.gone && a.seen < limit {
+			lapsed = append(lapsed, u)
+		}
+	}
+	return lapsed
+}
+
 // sweepAgents forgets devices that have not been seen for too long.
 func (s *Store) sweepAgents(ctx context.Context) error {
+	for i := range s.shards {
+		limit := s.millis() - s.options.RegistrationTTL.Milliseconds()
+		for _, u := range s.lapsedIn(&s.shards[i], limit) {
+			if err := s.lapseDevice(ctx, u, limit); err != nil {
+				return err
+			}
+		}
+	}
 	for after, more := []byte(nil), true; more && ctx.Err() == nil; pause(ctx, sweepPause) {
 		var lapsed []edition.UAID
-		limit := s.millis() - s.Options.RegistrationTTL.Milliseconds()
+		limit := s.millis() - s.options.RegistrationTTL.Milliseconds()
 		err := s.read(func(tx *bbolt.Tx) error {
 			c := tx.Bucket(tableAgents).Cursor()
 			k, v := c.Seek(after)

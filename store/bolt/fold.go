@@ -60,19 +60,19 @@ func (s *Store) begins(c *commit, now int64) bool {
 	rows := s.memoryRows()
 	s.metrics.rows.Set(float64(rows))
 	s.metrics.journal.Set(float64(f.bytes + f.kept))
-	full := rows >= s.Options.MemoryRows && rows >= f.floor+f.floor/evictSlack
+	full := rows >= s.options.MemoryRows && rows >= f.floor+f.floor/evictSlack
 	switch {
 	case f.closing > 0:
 		if f.final && f.bytes+f.kept == 0 || now > f.closing {
 			return false
 		}
 		f.final = true
-	case full, f.bytes+f.kept >= s.Options.JournalBytes:
+	case full, f.bytes+f.kept >= s.options.JournalBytes:
 	case f.bytes+f.kept >= idleFold && c.nothing() && now-f.busy > idleAfter:
 	default:
 		return false
 	}
-	f.active, f.evict, f.at = true, rows >= s.Options.MemoryRows/2, edition.Key{}
+	f.active, f.evict, f.at = true, rows >= s.options.MemoryRows/2, edition.Key{}
 	if f.bytes > 0 {
 		f.old = append(f.old, f.seg)
 		f.seg++
@@ -269,4 +269,4 @@ func (s *Store) pace(c *commit) {
 }
 
 // pressed reports whether the sweep under way is needed, not only useful.
-func (s *Store) pressed() bool { return s.fold.evict || s.fold.kept >= s.Options.JournalBytes/2 }
+func (s *Store) pressed() bool { return s.fold.evict || s.fold.kept >= s.options.JournalBytes/2 }

@@ -105,7 +105,7 @@ func (s *Store) learnRoutes(ctx context.Context) (wait func()) {
 		for after := []byte(nil); ctx.Err() == nil; {
 			next, err := s.learnAfter(after)
 			if err != nil {
-				s.Options.Log.Error("cannot read who can be kicked: each is looked up", "path", s.path, "err", err)
+				s.options.Log.Error("cannot read who can be kicked: each is looked up", "path", s.path, "err", err)
 				return
 			}
 			if next == nil {

@@ -26,7 +26,7 @@ func (s *Store) Run(ctx context.Context) error {
 	c := new(commit)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	synced := time.Now()
+	synced, written := time.Now(), false // of SyncInterval
 	for ctx.Err() == nil {
 		c.reset()
 		now := s.ticks()
@@ -34,6 +34,12 @@ func (s *Store) Run(ctx context.Context) error {
 		s.build(c)
 		s.slice(c, now)
 		c.probe = s.Err() != nil
+		if s.options.Sync == SyncInterval && written && time.Since(synced) >= s.options.Interval {
+			if err := s.sync(); err != nil {
+				return err
+			}
+			synced, written = time.Now(), false
+		}
 		if len(c.ops)+len(c.groups) == 0 && c.nothing() {
 			s.rest(ctx, timer)
 			continue
@@ -41,14 +47,9 @@ func (s *Store) Run(ctx context.Context) error {
 		if err := s.once(ctx, c); err != nil {
 			return err
 		}
+		written = true
 		if c.slice.active && len(c.images) == 0 && !s.pressed() {
 			s.breathe(ctx, timer)
-		}
-		if s.Options.Sync == SyncInterval && time.Since(synced) >= s.Options.Interval {
-			if err := s.sync(); err != nil {
-				return err
-			}
-			synced = time.Now()
 		}
 	}
 	return s.last(c)
@@ -56,24 +57,26 @@ func (s *Store) Run(ctx context.Context) error {
 
 // once makes one commit. A full disk is not an error: it waits for a while.
 func (s *Store) once(ctx context.Context, c *commit) error {
+	start := time.Now()
 	err := s.commit(c)
 	switch {
 	case err == nil:
 		s.finish(c)
 		if s.Err() != nil {
-			s.Options.Log.Info("events are kept again", "path", s.path)
+			s.options.Log.Info("events are kept again", "path", s.path)
 			s.fail(nil)
 		}
 		return nil
 	case isFull(err):
 		s.metrics.failures.WithLabelValues("full").Inc()
 		if s.Err() == nil {
-			s.Options.Log.Error("no room to keep events: refusing them, delivering what is there", "path", s.path, "err", err)
+			s.options.Log.Error("no room to keep events: refusing them, delivering what is there", "path", s.path, "err", err)
 		}
 		full := edition.RetryAfter(fmt.Errorf("%w: no room to keep events", edition.ErrUnavailable), 10*time.Second)
 		s.fail(full)
 		s.undo(c, full)
-		pause(ctx, retryEvery)
+		// To undo a commit, bbolt reads the whole file.
+		pause(ctx, max(retryEvery, 4*time.Since(start)))
 		return nil
 	}
 	s.metrics.failures.WithLabelValues("unknown").Inc()
@@ -86,8 +89,8 @@ func (s *Store) once(ctx context.Context, c *commit) error {
 // rest waits until there is something to do.
 func (s *Store) rest(ctx context.Context, timer *time.Timer) {
 	wait := min(s.queue.next()-s.ticks(), idleEvery)
-	if s.Options.Sync == SyncInterval {
-		wait = min(wait, s.Options.Interval.Milliseconds())
+	if s.options.Sync == SyncInterval {
+		wait = min(wait, s.options.Interval.Milliseconds())
 	}
 	if wait <= 0 {
 		return
@@ -112,7 +115,11 @@ func (s *Store) breathe(ctx context.Context, timer *time.Timer) {
 }
 
 func (s *Store) sync() error {
-	if err := s.db.Sync(); err != nil {
+	err := s.faulty("sync")
+	if err == nil {
+		err = s.db.Sync()
+	}
+	if err != nil {
 		broken := fmt.Errorf("%w: %s: %w", edition.ErrDisk, s.path, err)
 		s.fail(broken)
 		return broken
@@ -136,7 +143,7 @@ func (s *Store) last(c *commit) error {
 			s.finish(c)
 		case isFull(err):
 			s.undo(c, s.Err())
-			s.Options.Log.Error("no room for the last commit: what it would have cleared will be sent again", "path", s.path, "err", err)
+			s.options.Log.Error("no room for the last commit: what it would have cleared will be sent again", "path", s.path, "err", err)
 			return nil
 		default:
 			broken := fmt.Errorf("%w: %s: %w", edition.ErrDisk, s.path, err)
@@ -145,11 +152,14 @@ func (s *Store) last(c *commit) error {
 			return broken
 		}
 		c.reset()
-		if s.slice(c, s.ticks()); c.nothing() {
+		if now := s.ticks(); now < s.fold.closing {
+			s.slice(c, now)
+		}
+		if c.nothing() {
 			break
 		}
 	}
-	if s.Options.Sync == SyncInterval {
+	if s.options.Sync == SyncInterval {
 		return s.sync()
 	}
 	return nil

@@ -2,6 +2,8 @@ package bolt
 
 import (
 	"context"
+	"encoding/binary"
+	"math/rand/v2"
 	"path/filepath"
 	"testing"
 
@@ -39,22 +41,16 @@ func run(t testing.TB, o Options) (s *Store, stop func()) {
 	return s, stop
 }
 
-func TestSmoke(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "edition.db")
-	s, stop := run(t, Options{Path: path})
-	k := edition.Key{UAID: edition.NewUAID(), AppID: edition.NewAppID()}
-	if err := s.Register(t.Context(), edition.Registration{Key: k}); err != nil {
-		t.Fatal(err)
-	}
-	r := s.Deliver(edition.Update{{Key: k, Version: 5}}, edition.Delivery{})
-	res, err := r.Wait(t.Context())
-	t.Log(res, err, r.Fresh)
-	u, err := s.Pending(nil, 0, k.UAID)
-	t.Log(u, err)
-	stop()
-	s, _ = run(t, Options{Path: path})
-	u, err = s.Pending(nil, 0, k.UAID)
-	t.Log(u, err)
-	st, err := s.State(k)
-	t.Log(st, err)
+// benchKey is the i-th of many keys in random order.
+func benchKey(i int) (k edition.Key) {
+	r := rand.New(rand.NewPCG(uint64(i), 1))
+	binary.BigEndian.PutUint64(k.UAID[:], r.Uint64())
+	binary.BigEndian.PutUint64(k.UAID[8:], r.Uint64())
+	k.UAID[6], k.UAID[8] = k.UAID[6]&0x0f|0x40, k.UAID[8]&0x3f|0x80
+	k.AppID = edition.AppID(k.UAID)
+	return k
 }
+
+// files are what bulkFile has made; TestMain removes them. A file serves
+// several benchmarks: versions come from the clock.
+var files = map[string]string{}

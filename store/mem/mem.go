@@ -41,6 +41,8 @@ type Store struct {
 	failure error    // see Fail
 }
 
+var _ edition.Store = (*Store)(nil)
+
 // device is one UAID. Guarded by Store.mu, as all below.
 type device struct {
 	edition.Agent
