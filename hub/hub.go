@@ -274,6 +274,7 @@ func (h *Hub) due(party edition.Holder) {
 
 const (
 	scanChunk = 512                    // parties read from the store at once
+	scanRest  = 4                      // times as long as a chunk took, before the next: kicks can wait
 	scanPause = 100 * time.Millisecond // when the Kicker is full
 	scanAgain = 10 * time.Second       // when the store could not be read
 	scanEvery = 10 * time.Minute       // even when nothing was refused
@@ -307,6 +308,7 @@ func (h *Hub) scanDue(ctx context.Context) error {
 	var after edition.Holder
 	buf := make([]edition.Holder, 0, scanChunk)
 	for ctx.Err() == nil {
+		start := time.Now()
 		found, err := h.store.Due(buf[:0], after, scanChunk)
 		if err != nil {
 			return err
@@ -323,6 +325,7 @@ func (h *Hub) scanDue(ctx context.Context) error {
 			return nil
 		}
 		after = found[len(found)-1]
+		sleep(ctx, scanRest*time.Since(start))
 	}
 	return nil
 }
