@@ -43,7 +43,7 @@ are answered 503.`,
 		if err != nil {
 			return err
 		}
-		defer serve.TuneMemory(cmd.Context())()
+		defer serve.TuneProcess(cmd.Context())()
 		return Run(cmd.Context(), cfg, serve.Options{Out: cmd.OutOrStdout()})
 	}
 	return cmd

@@ -42,7 +42,7 @@ process at once; what was answered 2xx is kept in either case.`,
 		if err != nil {
 			return err
 		}
-		defer serve.TuneMemory(cmd.Context())()
+		defer serve.TuneProcess(cmd.Context())()
 		return Run(cmd.Context(), cfg, serve.Options{Out: cmd.OutOrStdout()})
 	}
 	return cmd

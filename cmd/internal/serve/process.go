@@ -20,10 +20,12 @@ const (
 	littleWaste = 16 << 20 // not worth a collection
 )
 
-// TuneMemory does so for the whole process, which belongs to one role, until
+// TuneProcess does so for the whole process, which belongs to one role, until
 // ctx ends or stop is called. GOGC or GOMEMLIMIT in the environment mean that
-// the operator decides.
-func TuneMemory(ctx context.Context) (stop func()) {
+// the operator decides. It also makes the process survive a limit on the size
+// of files.
+func TuneProcess(ctx context.Context) (stop func()) {
+	surviveFileLimit()
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return func() {}
 	}

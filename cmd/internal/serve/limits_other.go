@@ -1,0 +1,6 @@
+//go:build !unix
+
+package serve
+
+// surviveFileLimit is for systems that limit the size of files.
+func surviveFileLimit() {}
