@@ -43,6 +43,7 @@ type node struct {
 	name  string
 	args  []string
 	env   []string
+	limit int    // of a file's size, in KiB (ulimit -f); 0 is none
 	url   string // of the doors
 	admin string
 	data  string
@@ -144,6 +145,10 @@ func (n *node) start() *node {
 // run is start for other goroutines than the test's.
 func (n *node) run() error {
 	cmd := exec.Command(binary, n.args...)
+	if n.limit > 0 {
+		script := fmt.Sprintf(`ulimit -f %d && exec "$0" "$@"`, 2*n.limit) // blocks of 512 bytes (POSIX)
+		cmd = exec.Command("sh", append([]string{"-c", script, binary}, n.args...)...)
+	}
 	cmd.Env = append(os.Environ(), n.env...)
 	cmd.Stdout, cmd.Stderr = n, n
 	if err := cmd.Start(); err != nil {

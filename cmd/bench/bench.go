@@ -35,7 +35,7 @@ so that a busy or slow machine changes a figure less than its ratio.
   reconnect   a relay with 1 million devices connects: time to its first UPDATE
   kicks       UDP wake-ups a second
 
-A full run takes about 20 minutes and 8 GB in the folder for temporary files
+A full run takes about 15 minutes and 8 GB in the folder for temporary files
 (--dir); it needs 12,000 open files (ulimit -n).`
 
 const examples = `  edition bench --quick           all figures, in under two minutes
