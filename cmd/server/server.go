@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"os"
 
 	"github.com/edition-push/edition/cmd/internal/serve"
 	"github.com/edition-push/edition/configs"
@@ -17,9 +18,13 @@ import (
 // Run is a server until ctx ends; then it drains and returns nil. Errors wrap
 // one of package edition's errors that end a process.
 func Run(ctx context.Context, cfg configs.Server, o serve.Options) error {
+	lost := exists(cfg.DataFile(configs.RoleServer)) && !exists(cfg.KeyringFile())
 	n, err := serve.Open(ctx, configs.RoleServer, cfg.Node, o)
 	if err != nil {
 		return err
+	}
+	if lost {
+		n.Log.Warn("the data file has lost its endpoint keys: new ones are made, and endpoints made before answer 404 until the old key file is back", "keys_file", cfg.KeyringFile())
 	}
 	p, err := build(n, cfg)
 	if err != nil {
@@ -66,4 +71,9 @@ func build(n *serve.Node, cfg configs.Server) (serve.Parts, error) {
 		Apps:      apps,
 		DrainApps: apps.Drain,
 	}, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
