@@ -16,8 +16,8 @@ RACE     = race=-race; $(GO) build -race runtime/cgo >/dev/null 2>&1 || { race=;
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s  %s\n", $$1, $$2 }' Makefile
 
-run: ## a server, two relays and three devices in one process, with a transcript
-	$(GO) run ./cmd/edition demo
+run: build ## a server, two relays and three devices in one process, with a transcript
+	@bin/edition demo
 
 build: ## bin/edition
 	$(GO) build -trimpath -o bin/edition ./cmd/edition

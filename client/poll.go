@@ -25,6 +25,7 @@ type poll struct {
 	posted   uint64                   // Guarded by mu; of these, taken by upstream
 	carried  edition.Update           // Guarded by mu; acks that travel with the poll that is out
 	behind   uint64                   // Guarded by mu; taken by upstream apart from what is carried
+	barriers int                      // Guarded by mu; who waits in barrier
 	progress chan struct{}            // Guarded by mu; closed and made anew when posted grows
 
 	bell  chan struct{} // doorbell of post

@@ -24,7 +24,7 @@ func (p *poll) take() (wire.Updates, uint64) {
 	if len(u) > ackEvents {
 		p.ring()
 	}
-	if p.c.cfg.Relay != "" || len(u) == 0 || len(u) > ackEvents {
+	if p.c.cfg.Relay != "" || len(u) == 0 || len(u) > ackEvents || p.barriers > 0 {
 		return nil, 0
 	}
 	p.queue[ackDelivered] = nil
@@ -87,9 +87,16 @@ func (p *poll) ring() {
 }
 
 // barrier waits until upstream has taken what was queued before it. What
-// travels with a poll is sent once more by itself: a poll may be held long.
+// travels with a poll is sent once more by itself, and nothing else travels with
+// one meanwhile: a poll may be held long.
 func (p *poll) barrier(ctx context.Context) error {
 	p.mu.Lock()
+	p.barriers++
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.barriers--
+	}()
 	target := p.asked
 	p.queue[ackDelivered] = append(p.queue[ackDelivered], p.carried...)
 	p.carried = nil
