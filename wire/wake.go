@@ -1,0 +1,40 @@
+package wire
+
+import (
+	"encoding/json"
+	"net/netip"
+	"time"
+
+	"github.com/edition-push/edition"
+)
+
+// WakeRequest asks for one kick now: the body of POST /v1/kicks, and, from an
+// upstream to a relay, the field Wake of a message of type "wake". It names a
+// device by UAID, or a route as a device would register it.
+type WakeRequest struct {
+	UAID *edition.UAID `json:"uaid,omitempty"`
+	// Kick is an object or a list of objects such as {"driver":"udp",…}.
+	Kick json.RawMessage `json:"kick,omitempty"`
+	// From is the address that the device was last seen at, where the caller
+	// knows it: a driver may allow kicks to this address only.
+	From netip.Addr `json:"from,omitzero"`
+}
+
+// WakeResult is what became of a kick. Outcome is a word of package
+// kickdrivers: "sent", "gone", "refused", "failed", "rate_limited",
+// "breaker_open", "gave_up", and, once it is known, "answered" or "unanswered".
+type WakeResult struct {
+	Outcome    string `json:"outcome"`
+	Driver     string `json:"driver,omitempty"` // which was used last
+	Detail     string `json:"detail,omitempty"`
+	RetryAfter int    `json:"retry_after,omitempty"` // seconds
+}
+
+// WakeState is the answer of GET /v1/kicks/{id}, and, with the state
+// "waiting", of POST /v1/kicks.
+type WakeState struct {
+	ID    string    `json:"id"`
+	State string    `json:"state"` // "waiting", "done"
+	Since time.Time `json:"since"`
+	WakeResult
+}
