@@ -58,6 +58,11 @@ func ParseAppID[T string | []byte](s T) (AppID, error) {
 var uuidHex = [16]int{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34}
 
 func parseUUID[T string | []byte](s T) (u [16]byte, ok bool) {
+	u, ok = parseHex(s)
+	return u, ok && u[6]>>4 == 4 && u[8]>>6 == 2
+}
+
+func parseHex[T string | []byte](s T) (u [16]byte, ok bool) {
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return u, false
 	}
@@ -68,7 +73,7 @@ func parseUUID[T string | []byte](s T) (u [16]byte, ok bool) {
 		}
 		u[i] = hi<<4 | lo
 	}
-	return u, u[6]>>4 == 4 && u[8]>>6 == 2
+	return u, true
 }
 
 func unhex(c byte) byte {

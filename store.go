@@ -73,6 +73,13 @@ type Delivery struct {
 	// Upstream, if not empty, is who sends the events: those of devices whose
 	// endpoints another upstream made are OutcomeRefused with ErrForbidden.
 	Upstream string
+	// Bodies, if not nil, holds what each event carries, nil for those that
+	// carry nothing. An event in a slot (see [AppID.IsSlot]) must have a body,
+	// whose app must be registered; it needs no registration of its own, and
+	// its slot is forgotten when it is delivered (and that is reported), has
+	// expired, or its app is unregistered. An event that a store has no room
+	// for is OutcomeFailed with ErrTooMany.
+	Bodies []*Body
 	// Make lets the store make each version: Unix time in milliseconds, or
 	// the last known version + 1 if that is greater.
 	Make bool
@@ -143,6 +150,10 @@ type Store interface {
 	// Sent marks what is about to be written to a holder: only what was
 	// sent can be acknowledged. Versions no longer pending are passed over.
 	Sent(owner Owner, u Update) error
+	// Bodies returns what the events of an update carry, in their order, nil
+	// for those that carry nothing or are no longer pending at that version;
+	// nil when none does. TTL is what is left of it.
+	Bodies(u Update) ([]*Body, error)
 	// Ack applies one holder's report. With AckDelivered and AckReleased it
 	// clears a pending version only if it is at or below the one named and
 	// that one was sent. An ack above what was sent is ignored.

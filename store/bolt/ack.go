@@ -2,9 +2,9 @@ package bolt
 
 import "github.com/edition-push/edition"
 
-// each runs f on the row of each event that an update names, and keeps what f
-// makes of it. Rows that are not there are passed over.
-func (s *Store) each(u edition.Update, f func(sh *shard, e edition.Event, r *row)) error {
+// each runs f on the row of each event that an update names, by its place
+// there, and keeps what f makes of it. Rows that are not there are passed over.
+func (s *Store) each(u edition.Update, f func(sh *shard, i int, r *row)) error {
 	if len(u) > 1 {
 		if err := s.warm(u); err != nil {
 			return err
@@ -28,8 +28,8 @@ func (s *Store) each(u edition.Update, f func(sh *shard, e edition.Event, r *row
 			if r.expire(now) {
 				s.metrics.expired.Inc()
 			}
-			f(sh, u[i], &r)
-			x.set(r)
+			f(sh, i, &r)
+			s.update(sh, x, r, now)
 		}
 		sh.mu.Unlock()
 	}
@@ -38,9 +38,9 @@ func (s *Store) each(u edition.Update, f func(sh *shard, e edition.Event, r *row
 
 // Sent implements edition.Store.
 func (s *Store) Sent(owner edition.Owner, u edition.Update) error {
-	return s.each(u, func(_ *shard, e edition.Event, r *row) {
+	return s.each(u, func(_ *shard, i int, r *row) {
 		if r.owner == owner {
-			r.send(e.Version)
+			r.send(u[i].Version)
 		}
 	})
 }
@@ -48,8 +48,8 @@ func (s *Store) Sent(owner edition.Owner, u edition.Update) error {
 // Ack implements edition.Store.
 func (s *Store) Ack(owner edition.Owner, u edition.Update, state edition.AckState) (n edition.AckCount, err error) {
 	now := s.millis()
-	err = s.each(u, func(sh *shard, e edition.Event, r *row) {
-		was := r.flags & mustJournal
+	err = s.each(u, func(sh *shard, i int, r *row) {
+		e, was := u[i], r.flags&mustJournal
 		did, arrived := r.ack(owner, e.Version, state, now)
 		switch did {
 		case ackCleared, ackMarked:
@@ -75,7 +75,7 @@ func (s *Store) Ack(owner edition.Owner, u edition.Update, state edition.AckStat
 
 // Reported implements edition.Store.
 func (s *Store) Reported(u edition.Update) error {
-	return s.each(u, func(_ *shard, e edition.Event, r *row) { r.reported(e.Version) })
+	return s.each(u, func(_ *shard, i int, r *row) { r.reported(u[i].Version) })
 }
 
 // State implements edition.Store.
@@ -87,6 +87,9 @@ func (s *Store) State(k edition.Key) (edition.EndpointState, error) {
 	case !ok:
 		return edition.EndpointState{}, errGone
 	}
-	r.expire(s.millis())
+	now := s.millis()
+	if r.expire(now); k.AppID.IsSlot() && r.ended(now) {
+		return edition.EndpointState{}, errGone
+	}
 	return r.state(), nil
 }

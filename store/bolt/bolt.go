@@ -60,6 +60,14 @@ type Options struct {
 	// JournalBytes is how long the journal may be before a fold begins.
 	// Default 128 MiB.
 	JournalBytes int64
+	// DeviceMessages and DeviceBytes bound the messages (events with a body
+	// in a slot) that wait for one device. Defaults 1,000 and 2 MiB.
+	DeviceMessages int
+	DeviceBytes    int64
+	// Messages and MessageBytes bound those of all devices. Defaults
+	// 1,000,000 and 1 GiB.
+	Messages     int64
+	MessageBytes int64
 	// Now is the clock of versions, states and expiry; nil is time.Now.
 	Now     func() time.Time
 	Log     *slog.Logger
@@ -80,6 +88,17 @@ func (o *Options) defaults() error {
 	}
 	if o.JournalBytes == 0 {
 		o.JournalBytes = 128 << 20
+	}
+	size := func(n *int64, to int64) {
+		if *n == 0 {
+			*n = to
+		}
+	}
+	size(&o.DeviceBytes, 2<<20)
+	size(&o.Messages, 1_000_000)
+	size(&o.MessageBytes, 1<<30)
+	if o.DeviceMessages == 0 {
+		o.DeviceMessages = 1000
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -114,6 +133,8 @@ type Store struct {
 	relays    parties
 	upstreams parties
 	routed    routes
+	kept      kept
+	trimmer   doorbell // messages are to make room
 
 	failure   atomic.Pointer[error] // why events cannot be kept
 	evictions atomic.Uint64         // how often rows have left memory; counted before they do

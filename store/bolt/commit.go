@@ -62,15 +62,19 @@ func (c *commit) nothing() bool {
 const (
 	recordRow   = 1
 	recordAgent = 2
+	recordBody  = 3 // what the row before it carries
 )
 
 // journal adds the current image of a row that must be journaled. The shard is
 // locked.
-func (c *commit) journal(x cell) {
+func (c *commit) journal(sh *shard, x cell) {
 	r := x.row()
 	k := x.key()
 	c.value = appendKey(append(c.value, recordRow), k)
 	c.value = appendRow(c.value, &r, inJournal, 0)
+	if b := sh.bodies[k]; b != nil {
+		c.value = appendBodyRecord(c.value, k, b)
+	}
 	c.images = append(c.images, image{key: k, version: r.version, flags: r.flags})
 	r.clear(mustJournal)
 	r.set(isWriting)
@@ -101,7 +105,7 @@ func (s *Store) build(c *commit) {
 			if !ok || !x.c.entries[x.i].row.is(mustJournal) {
 				continue
 			}
-			c.journal(x)
+			c.journal(sh, x)
 			if len(groups) > 0 && n >= groups[0].first {
 				c.images[len(c.images)-1].pledge = &groups[0].pledges[n-groups[0].first]
 			}

@@ -166,7 +166,7 @@ func TestOpenRefuses(t *testing.T) {
 			mark[4] = format + 1
 			return tx.Bucket(tableMeta).Put(keyFormat, mark)
 		})
-		refused(t, path, "format is 2")
+		refused(t, path, "format is 3")
 	})
 	t.Run("a record", func(t *testing.T) {
 		for _, table := range [][]byte{tableApps, tableAgents, tableDue, tableUpstreams, journalName(1)} {
@@ -304,7 +304,8 @@ func FuzzJournal(f *testing.F) {
 	sh := new(shard)
 	r := row{flags: isLive | mustPend, owner: 3, up: 1, since: 1}
 	r.pend(5, 10, 100)
-	c.journal(sh.insert(benchKey(1), r))
+	sh.bodies = map[edition.Key]*edition.Body{benchKey(1): {AppID: benchKey(2).AppID, Encoding: "aes128gcm", Data: []byte("opaque")}}
+	c.journal(sh, sh.insert(benchKey(1), r))
 	c.journalAgent(benchKey(1).UAID, &agent{owner: 1, seen: 5, route: edition.Route{Driver: "udp", Target: []byte("1")}})
 	f.Add(c.value[headSize:])
 	f.Add([]byte{recordRow})
@@ -316,13 +317,15 @@ func FuzzJournal(f *testing.F) {
 			again = appendRow(appendKey(append(again, recordRow), k), &r, inTable, 0)
 		}, func(u edition.UAID, a *agent) {
 			again = appendAgent(append(append(again, recordAgent), u[:]...), a)
+		}, func(k edition.Key, b *edition.Body) {
+			again = appendBodyRecord(again, k, b)
 		})
 		if err != nil {
 			return
 		}
 		// What was read can be written and read again.
 		n := 0
-		if err := readJournal(again, func(edition.Key, row) { n++ }, func(edition.UAID, *agent) {}); err != nil || n != rows {
+		if err := readJournal(again, func(edition.Key, row) { n++ }, func(edition.UAID, *agent) {}, func(edition.Key, *edition.Body) {}); err != nil || n != rows {
 			t.Fatalf("%d rows, then %d: %v", rows, n, err)
 		}
 		readParty(b) // it must not panic

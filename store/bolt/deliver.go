@@ -77,7 +77,18 @@ func (f sender) foreign(up uint32) bool { return !f.any && (up != f.up || up == 
 // take takes one event. The shard is locked.
 func (d *delivery) take(sh *shard, i int, e edition.Event) {
 	s, r := d.s, d.receipt
+	body, err := d.body(sh, i, e)
+	if err != nil {
+		r.Resolve(i, failed(err))
+		return
+	}
 	x, ok, err := s.find(sh, e.Key)
+	if ok && e.AppID.IsSlot() {
+		ok = !s.expireSlot(sh, x, d.now)
+	}
+	if err == nil && !ok && body != nil && e.AppID.IsSlot() && !d.how.Adopt {
+		x, ok, err = s.enterSlot(sh, e.Key, body, d.from, d.now)
+	}
 	if err == nil && !ok {
 		if !d.how.Adopt {
 			r.Resolve(i, edition.Result{Outcome: edition.OutcomeGone})
@@ -100,6 +111,7 @@ func (d *delivery) take(sh *shard, i int, e edition.Event) {
 	row := x.row()
 	if row.expire(d.now) {
 		s.metrics.expired.Inc()
+		s.dropBody(sh, e.Key, &row)
 		x.set(row)
 	}
 	if d.how.Make {
@@ -123,7 +135,11 @@ func (d *delivery) take(sh *shard, i int, e edition.Event) {
 			r.Resolve(i, failed(err))
 			return
 		}
-		row.pend(e.Version, d.now, s.ttl)
+		s.looseBody(sh, e.Key, &row)
+		row.pend(e.Version, d.now, d.ttl(body))
+		if body != nil {
+			s.putBody(sh, e.Key, &row, body)
+		}
 		x.set(row)
 		r.Fresh = append(r.Fresh, edition.Holder{Owner: row.owner, UAID: e.UAID})
 	}
@@ -220,3 +236,25 @@ func failed(err error) edition.Result {
 }
 
 var errGone = fmt.Errorf("%w: the app is not registered", edition.ErrGone)
+
+// body returns what an event carries, once there is room for it.
+func (d *delivery) body(sh *shard, i int, e edition.Event) (*edition.Body, error) {
+	if d.how.Bodies == nil || d.how.Bodies[i] == nil {
+		return nil, nil
+	}
+	b := d.how.Bodies[i]
+	if err := checkBody(b); err != nil {
+		return nil, err
+	}
+	if !e.AppID.IsSlot() {
+		return b, nil
+	}
+	return b, d.s.makeRoom(sh, e.Key, b, d.now)
+}
+
+func (d *delivery) ttl(b *edition.Body) int64 {
+	if b == nil || b.TTL == 0 {
+		return d.s.ttl
+	}
+	return max(1, b.TTL.Milliseconds())
+}

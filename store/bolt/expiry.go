@@ -19,15 +19,21 @@ const (
 // sweeper looks for what has expired, in small steps, until ctx ends. What it
 // returns waits for it.
 func (s *Store) sweeper(ctx context.Context) (wait func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	return background(ctx, func(ctx context.Context) {
 		for pause(ctx, s.options.SweepEvery); ctx.Err() == nil; pause(ctx, s.options.SweepEvery) {
 			if err := s.sweep(ctx); err != nil {
 				s.options.Log.Error("cannot look for expired events", "path", s.path, "err", err)
 			}
 		}
 	})
+}
+
+// background runs f beside the caller until ctx ends. What it returns ends f
+// and waits for it.
+func background(ctx context.Context, f func(context.Context)) (wait func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { f(ctx) })
 	return func() {
 		cancel()
 		wg.Wait()
@@ -39,7 +45,7 @@ func (s *Store) sweep(ctx context.Context) error {
 	for i := range s.shards {
 		s.expireShard(&s.shards[i])
 	}
-	for _, table := range [][]byte{tableDue, tableHeld} {
+	for _, table := range [][]byte{tableDue, tableHeld, tableReports} {
 		for after, more := []byte(nil), true; more && ctx.Err() == nil; pause(ctx, sweepPause) {
 			var expired []edition.Key
 			var err error
@@ -47,7 +53,7 @@ func (s *Store) sweep(ctx context.Context) error {
 				return err
 			}
 			for _, k := range expired {
-				if err := s.each(edition.Update{{Key: k}}, func(*shard, edition.Event, *row) {}); err != nil {
+				if err := s.each(edition.Update{{Key: k}}, func(*shard, int, *row) {}); err != nil {
 					return err
 				}
 			}
@@ -68,9 +74,12 @@ func (s *Store) expireShard(sh *shard) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for x := range sh.from(edition.Key{}) {
-		if r := x.row(); r.expire(now) {
+		r := x.row()
+		if r.expire(now) {
 			s.metrics.expired.Inc()
-			x.set(r)
+			s.update(sh, x, r, now)
+		} else if r.is(isKeptOn) && r.ended(now) {
+			s.update(sh, x, r, now)
 		}
 	}
 }
@@ -95,7 +104,7 @@ func (s *Store) expiredAfter(table, after []byte) (expired []edition.Key, to []b
 			if err != nil {
 				return err
 			}
-			if ok && r.is(isPending) && r.expires <= now {
+			if ok && (r.is(isPending) && r.expires <= now || r.is(isKeptOn) && r.ended(now)) {
 				expired = append(expired, key)
 			}
 		}

@@ -27,6 +27,9 @@ type fold struct {
 }
 
 const (
+	// rowSize is what a row takes in its table, about, in bytes: the measure
+	// for bodies in a slice.
+	rowSize = 64
 	// sliceTime is how long a slice may hold up a commit.
 	sliceTime = 10 * time.Millisecond
 	minSlice  = 64
@@ -87,6 +90,7 @@ type slice struct {
 	last   bool        // the sweep ends with it
 	from   edition.Key // where it begins: a commit that fails leads back here
 	rows   []entry
+	bodies []foldedBody
 	agents []foldedAgent
 }
 
@@ -99,7 +103,8 @@ type foldedAgent struct {
 }
 
 func (sl *slice) reset() {
-	*sl = slice{rows: sl.rows[:0], agents: sl.agents[:0]}
+	clear(sl.bodies)
+	*sl = slice{rows: sl.rows[:0], bodies: sl.bodies[:0], agents: sl.agents[:0]}
 }
 
 // slice adds the next slice of a sweep to a commit that has been built, if it
@@ -173,12 +178,16 @@ func (s *Store) sliceShard(sh *shard, c *commit, f *fold, left int) (full bool) 
 		case r.is(isWriting):
 		case r.is(mustJournal):
 			if isOld(r.seg) {
-				c.journal(x)
+				c.journal(sh, x)
 			}
 		case r.seg == f.seg:
 		case r.seg != 0 || r.is(isSoft):
 			sl.rows = append(sl.rows, entry{f.at, r})
 			left--
+			if b := sh.bodies[f.at]; b != nil {
+				sl.bodies = append(sl.bodies, imageOf(f.at, b))
+				left -= b.Size() / rowSize
+			}
 		case f.evict:
 			drop = append(drop, f.at)
 		}
@@ -243,6 +252,9 @@ func (s *Store) folded(sh *shard, img *entry, evict bool) {
 		r.seg = 0
 		r.clear(isSoft)
 		x.set(r)
+	}
+	if now == then {
+		delete(sh.bodies, img.key) // it is in its table now
 	}
 }
 

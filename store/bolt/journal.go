@@ -46,6 +46,9 @@ func (s *Store) replayValue(key, value []byte, seg uint32) error {
 	return readJournal(body, func(k edition.Key, r row) {
 		r.seg = seg
 		sh := &s.shards[shardOf(k.UAID)]
+		if !r.is(hasBody) {
+			delete(sh.bodies, k)
+		}
 		if x, ok := sh.find(k); ok {
 			x.set(r)
 		} else {
@@ -57,11 +60,17 @@ func (s *Store) replayValue(key, value []byte, seg uint32) error {
 			s.routed.add(u)
 		}
 		s.keepAgent(&s.shards[shardOf(u)], u, a)
+	}, func(k edition.Key, b *edition.Body) {
+		sh := &s.shards[shardOf(k.UAID)]
+		if sh.bodies == nil {
+			sh.bodies = make(map[edition.Key]*edition.Body)
+		}
+		sh.bodies[k] = b
 	})
 }
 
 // readJournal reads the records of a journal value's body.
-func readJournal(b []byte, row func(edition.Key, row), agent func(edition.UAID, *agent)) error {
+func readJournal(b []byte, row func(edition.Key, row), agent func(edition.UAID, *agent), body func(edition.Key, *edition.Body)) error {
 	for len(b) > 0 {
 		switch kind := b[0]; {
 		case kind == recordRow && len(b) > keySize:
@@ -77,6 +86,13 @@ func readJournal(b []byte, row func(edition.Key, row), agent func(edition.UAID, 
 				return err
 			}
 			agent(edition.UAID(b[1:17]), a)
+			b = rest
+		case kind == recordBody && len(b) > keySize:
+			carried, rest, err := readBody(b[1+keySize:])
+			if err != nil {
+				return err
+			}
+			body(keyOf(b[1:]), carried)
 			b = rest
 		default:
 			return errRecord

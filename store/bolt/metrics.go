@@ -10,7 +10,10 @@ type metrics struct {
 	dropped      *prometheus.CounterVec
 	expired      prometheus.Counter // pending events that outlived their TTL
 	unregistered prometheus.Counter // pending events of apps that were unregistered
-	lapsed       prometheus.Counter // registrations that outlived theirs
+
+	// Messages for want of room.
+	evictedDevice, evictedTotal, refusedDevice, refusedFull prometheus.Counter
+	lapsed                                                  prometheus.Counter // registrations that outlived theirs
 
 	commits  prometheus.Counter
 	records  prometheus.Counter
@@ -55,5 +58,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m.expired = m.dropped.WithLabelValues("expired")
 	m.unregistered = m.dropped.WithLabelValues("unregistered")
+	m.evictedDevice = m.dropped.WithLabelValues("device_full")
+	m.evictedTotal = m.dropped.WithLabelValues("messages_full")
+	refused := f.NewCounterVec(prometheus.CounterOpts{
+		Name: "edition_bolt_messages_refused_total", Help: "Messages refused for want of room, by reason.",
+	}, []string{"reason"})
+	m.refusedDevice = refused.WithLabelValues("device_full")
+	m.refusedFull = refused.WithLabelValues("messages_full")
 	return m
 }

@@ -26,6 +26,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{options: o, path: o.Path, ttl: o.TTL.Milliseconds(), start: time.Now(), metrics: newMetrics(o.Metrics)}
 	s.queue.bell = make(chan struct{}, 1)
+	s.trimmer = make(doorbell, 1)
 	s.relays.table, s.upstreams.table = tableRelays, tableUpstreams
 	s.fold.budget = 1024
 	f, err := openFile(o.Path)
@@ -42,6 +43,10 @@ func Open(o Options) (*Store, error) {
 		return nil, damaged(o.Path, err)
 	}
 	if s.db, err = openBolt(f, o.Path); err != nil {
+		return nil, err
+	}
+	if err := s.migrate(); err != nil {
+		s.db.Close() //nolint:errcheck // nothing was written
 		return nil, err
 	}
 	s.db.NoSync = o.Sync == SyncInterval
@@ -188,7 +193,42 @@ func (s *Store) load(tx *bbolt.Tx) error {
 	if err := s.upstreams.load(tx); err != nil {
 		return err
 	}
-	return s.replay(tx)
+	if err := s.replay(tx); err != nil {
+		return err
+	}
+	return s.countBodies(tx)
+}
+
+// migrate brings a file of an older format to the present one, which adds to
+// it and changes nothing that it has.
+func (s *Store) migrate() error {
+	old := false
+	err := s.read(func(tx *bbolt.Tx) error {
+		meta := tx.Bucket(tableMeta)
+		if meta == nil {
+			return errForeign
+		}
+		mark := meta.Get(keyFormat)
+		old = len(mark) > headSize-1 && mark[4] < format
+		return checkMark(mark)
+	})
+	if err != nil {
+		return damaged(s.path, err)
+	}
+	if !old {
+		return nil
+	}
+	s.options.Log.Info("bringing the data file to a newer format", "path", s.path, "format", format)
+	err = s.db.Update(func(tx *bbolt.Tx) error {
+		if _, err := tx.CreateBucketIfNotExists(tableBodies); err != nil {
+			return err
+		}
+		return tx.Bucket(tableMeta).Put(keyFormat, seal(keyFormat, make([]byte, headSize)))
+	})
+	if err != nil {
+		return fmt.Errorf("bringing %s to a newer format: %w", s.path, err)
+	}
+	return nil
 }
 
 // checkMark checks the record that says that a file is ours, and of which

@@ -30,7 +30,8 @@ type shard struct {
 	hint    int // the chunk that was looked at last
 	agents  map[edition.UAID]*agent
 	waiters map[edition.Key]*waiter
-	gen     uint32 // counts removals: a row that was read from a table without the lock may be old by then
+	bodies  map[edition.Key]*edition.Body // of pending rows, as far as their table does not have them
+	gen     uint32                        // counts removals: a row that was read from a table without the lock may be old by then
 }
 
 // span is a chunk and a bound at or below its first key.

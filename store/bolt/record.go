@@ -13,7 +13,7 @@ import (
 // Every value in a table or in the journal is a CRC-32C, little-endian, over
 // its key and what follows; a format byte; and a body.
 const (
-	format   = 1
+	format   = 2 // 1 knew no bodies
 	headSize = 5
 )
 
@@ -34,7 +34,7 @@ func checksum(key, value []byte) uint32 {
 
 // unseal checks a value and returns its body.
 func unseal(key, value []byte) ([]byte, error) {
-	if len(value) < headSize || value[4] != format || binary.LittleEndian.Uint32(value) != checksum(key, value) {
+	if len(value) < headSize || value[4] == 0 || value[4] > format || binary.LittleEndian.Uint32(value) != checksum(key, value) {
 		return nil, fmt.Errorf("%w (key %.12x…)", errRecord, key)
 	}
 	return value[headSize:], nil
@@ -64,7 +64,7 @@ func appendRow(dst []byte, r *row, which flags, epoch uint32) []byte {
 	dst = binary.AppendUvarint(dst, uint64(r.owner))
 	dst = binary.AppendUvarint(dst, uint64(r.up))
 	dst = binary.AppendUvarint(dst, uint64(max(0, r.since)))
-	if f&isPending != 0 {
+	if f&(isPending|isKeptOn) != 0 {
 		dst = binary.AppendUvarint(dst, uint64(max(0, r.expires-r.since)))
 	}
 	if f&(isPending|isExpired) != 0 {
@@ -91,8 +91,10 @@ func readRow(b []byte) (r row, epoch uint32, rest []byte, err error) {
 		r.owner = edition.Owner(p.uint())
 		r.up = uint32(p.uint())
 		r.since = int64(p.uint())
-		if r.is(isPending) {
+		if r.is(isPending | isKeptOn) {
 			r.expires = r.since + int64(p.uint())
+		}
+		if r.is(isPending) {
 			r.set(isKept)
 		}
 		if r.is(isPending | isExpired) {

@@ -141,7 +141,7 @@ func (s *Store) Unregister(ctx context.Context, k edition.Key) error {
 			return nil, err
 		}
 		s.forget(sh, x)
-		return []edition.Key{k}, nil
+		return s.forgetSlots(sh, k)
 	})
 }
 
@@ -151,6 +151,7 @@ func (s *Store) forget(sh *shard, x cell) {
 	if r.is(isPending) {
 		s.metrics.unregistered.Inc()
 	}
+	s.looseBody(sh, x.key(), &r)
 	sh.resolve(x.key(), edition.MaxVersion, func(edition.Version) edition.Result {
 		return edition.Result{Outcome: edition.OutcomeGone}
 	})

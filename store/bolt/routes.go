@@ -99,9 +99,7 @@ func (l *routeLayer) add(u edition.UAID) {
 // learnRoutes reads the devices' table beside the work, until ctx ends or wait
 // is called.
 func (s *Store) learnRoutes(ctx context.Context) (wait func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	return background(ctx, func(ctx context.Context) {
 		for after := []byte(nil); ctx.Err() == nil; {
 			next, err := s.learnAfter(after)
 			if err != nil {
@@ -115,10 +113,6 @@ func (s *Store) learnRoutes(ctx context.Context) (wait func()) {
 			after = next
 		}
 	})
-	return func() {
-		cancel()
-		wg.Wait()
-	}
 }
 
 // learnAfter reads a part of the table, and returns where to go on, or nil.

@@ -28,6 +28,18 @@ const (
 	hasReport                   // high was delivered and the upstream is to be told
 	hasSent                     // sent is set; in tables only
 	isHeld                      // reported stored or refused by the owner; in tables only
+	hasBody                     // what is pending carries a body
+	isKeptOn                    // a slot that is remembered until expires, for a receipt
+)
+
+// A row with a body says how large it is, in units of sizeUnit, and how urgent.
+const (
+	urgencyShift = 10
+	urgencyMask  = flags(3) << urgencyShift
+	sizeShift    = 23
+	sizeMask     = flags(0x1ff) << sizeShift
+	sizeUnit     = 16
+	bodyFlags    = hasBody | urgencyMask | sizeMask
 )
 
 // How a row in memory stands to its image on disk.
@@ -46,7 +58,7 @@ const (
 	isWhole
 
 	mustJournal = mustRegister | mustPend | mustReport
-	inJournal   = isLive | isPending | isExpired | hasHigh | isRelayed | hasReport
+	inJournal   = isLive | isPending | isExpired | hasHigh | isRelayed | hasReport | isKeptOn | bodyFlags
 	inTable     = inJournal | hasSent | isHeld
 )
 
@@ -86,7 +98,7 @@ func (r *row) next(now int64) edition.Version {
 // pend makes v what is pending.
 func (r *row) pend(v edition.Version, now, ttl int64) {
 	r.version, r.since, r.expires = v, now, now+ttl
-	r.clear(isExpired | isHeld)
+	r.clear(isExpired | isHeld | isKeptOn)
 	r.set(isPending | mustPend)
 }
 

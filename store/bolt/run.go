@@ -23,6 +23,7 @@ func (s *Store) Run(ctx context.Context) error {
 	defer s.stop(errClosed)
 	defer s.sweeper(ctx)()
 	defer s.learnRoutes(ctx)()
+	defer s.trim(ctx)()
 	c := new(commit)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()

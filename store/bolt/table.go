@@ -12,12 +12,14 @@ import (
 type tableWriter struct {
 	s                       *Store
 	apps, due, held, report *bbolt.Bucket
+	bodies                  *bbolt.Bucket
 	key, index              []byte
 }
 
 func (s *Store) tableWriter(tx *bbolt.Tx) *tableWriter {
 	return &tableWriter{
 		s: s, apps: tx.Bucket(tableApps), due: tx.Bucket(tableDue), held: tx.Bucket(tableHeld), report: tx.Bucket(tableReports),
+		bodies: tx.Bucket(tableBodies),
 	}
 }
 
@@ -31,6 +33,11 @@ func (s *Store) writeSlice(tx *bbolt.Tx, sl *slice) error {
 	}
 	for i := range sl.rows {
 		if err := w.write(&sl.rows[i], &olds[i]); err != nil {
+			return err
+		}
+	}
+	for i := range sl.bodies {
+		if err := w.bodies.Put(appendKey(nil, sl.bodies[i].key), sl.bodies[i].value); err != nil {
 			return err
 		}
 	}
@@ -101,6 +108,11 @@ func (w *tableWriter) write(e *entry, old *oldRow) error {
 	}
 	key := appendKey(w.key[:0], e.key)
 	w.key = key
+	if old.is(hasBody) && !r.is(hasBody) {
+		if err := w.bodies.Delete(key); err != nil {
+			return err
+		}
+	}
 	if !r.is(isLive) {
 		return w.apps.Delete(key)
 	}
@@ -130,9 +142,12 @@ func (w *tableWriter) pendingPlace(r *row, epoch uint32) (p place) {
 }
 
 func (w *tableWriter) reportPlace(r *row) (p place) {
-	if r.is(hasReport) {
+	switch {
+	case r.is(hasReport):
 		p.b, p.n = w.report, 4
 		binary.BigEndian.PutUint32(p.prefix[:], r.up)
+	case r.is(isKeptOn) && !r.is(isPending):
+		p.b, p.n = w.report, 4 // of nobody: for the sweeper
 	}
 	return p
 }

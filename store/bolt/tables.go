@@ -22,8 +22,9 @@ var (
 	tableReports   = []byte("reports")   // upstream UAID AppID: delivered, to be reported
 	tableRelays    = []byte("relays")    // number → party
 	tableUpstreams = []byte("upstreams") // number → party
+	tableBodies    = []byte("bodies")    // UAID AppID → what a pending row carries
 
-	tables = [][]byte{tableMeta, tableAgents, tableApps, tableDue, tableHeld, tableReports, tableRelays, tableUpstreams}
+	tables = [][]byte{tableMeta, tableAgents, tableApps, tableDue, tableHeld, tableReports, tableRelays, tableUpstreams, tableBodies}
 
 	keyFormat = []byte("format")
 	keyID     = []byte("id")

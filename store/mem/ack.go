@@ -41,6 +41,7 @@ func (s *Store) Ack(owner edition.Owner, u edition.Update, state edition.AckStat
 				n.Late++
 			}
 			s.settle(a, e.Version, state == edition.AckReleased)
+			s.sweep(a)
 		case a.pending && !a.held && a.version <= e.Version:
 			n.Cleared++
 			a.held = true
@@ -93,6 +94,7 @@ func (s *Store) Reported(u edition.Update) error {
 	for _, e := range u {
 		if a := s.app(e.Key); a != nil && a.hasHigh && a.high <= e.Version {
 			a.reported = true
+			s.sweep(a)
 		}
 	}
 	return nil

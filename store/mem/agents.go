@@ -70,6 +70,12 @@ func (s *Store) Unregister(_ context.Context, k edition.Key) error {
 	if a := s.app(k); a != nil {
 		a.overtake(edition.MaxVersion, gone)
 		delete(s.devices[k.UAID].apps, k.AppID)
+		for id, slot := range s.devices[k.UAID].apps {
+			if id.IsSlot() && slot.pending && slot.body != nil && slot.body.AppID == k.AppID {
+				slot.overtake(edition.MaxVersion, gone)
+				delete(s.devices[k.UAID].apps, id)
+			}
+		}
 	}
 	return nil
 }

@@ -18,15 +18,24 @@ func (s *Store) Deliver(u edition.Update, how edition.Delivery) *edition.Receipt
 }
 
 func (s *Store) deliver(r *edition.Receipt, i int, e edition.Event, how edition.Delivery) {
+	var body *edition.Body
+	if how.Bodies != nil {
+		body = how.Bodies[i]
+	}
+	if err := s.room(e, body); err != nil {
+		r.Resolve(i, edition.Result{Outcome: edition.OutcomeFailed, Err: err})
+		return
+	}
 	a := s.app(e.Key)
 	d := s.devices[e.UAID]
-	if d != nil && (a != nil || how.Adopt) && how.Upstream != "" && d.Upstream != how.Upstream {
+	adopt := how.Adopt || d != nil && body != nil && e.AppID.IsSlot() && s.app(edition.Key{UAID: e.UAID, AppID: body.AppID}) != nil
+	if d != nil && (a != nil || adopt) && how.Upstream != "" && d.Upstream != how.Upstream {
 		r.Resolve(i, edition.Result{Outcome: edition.OutcomeRefused, Err: edition.ErrForbidden})
 		return
 	}
 	if a == nil {
 		switch {
-		case !how.Adopt:
+		case !adopt:
 			r.Resolve(i, edition.Result{Outcome: edition.OutcomeGone})
 			return
 		case d == nil:
@@ -60,6 +69,9 @@ func (s *Store) deliver(r *edition.Receipt, i int, e edition.Event, how edition.
 		now := s.now()
 		a.version, a.since, a.expires = e.Version, now, now.Add(s.ttl)
 		a.pending, a.expired, a.held = true, false, false
+		if a.body, a.keptOn = body, body != nil && body.Receipt; body != nil && body.TTL > 0 {
+			a.expires = now.Add(body.TTL)
+		}
 		r.Fresh = append(r.Fresh, edition.Holder{Owner: s.devices[e.UAID].Owner, UAID: e.UAID})
 	}
 	a.waiting = append(a.waiting, waiter{r, i, e.Version})

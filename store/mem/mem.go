@@ -21,6 +21,8 @@ import (
 type Options struct {
 	// TTL is how long an event stays pending; 0 is 72 hours.
 	TTL time.Duration
+	// DeviceMessages bounds the messages that wait for one device; 0 is 1,000.
+	DeviceMessages int
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -32,6 +34,7 @@ const DefaultTTL = 72 * time.Hour
 type Store struct {
 	// Fixed after construction.
 	ttl time.Duration
+	max int // messages of a device
 	now func() time.Time
 	id  string
 
@@ -72,6 +75,9 @@ type app struct {
 	relayed  bool // high is in the custody of a relay
 	reported bool // high is known upstream, or need not be
 
+	body   *edition.Body // of what is pending
+	keptOn bool          // a slot that is remembered for a receipt
+
 	waiting []waiter
 }
 
@@ -90,6 +96,9 @@ func New(o Options) *Store {
 	}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if s.max = o.DeviceMessages; s.max == 0 {
+		s.max = 1000
 	}
 	return s
 }
@@ -121,6 +130,9 @@ func (s *Store) app(k edition.Key) *app {
 	a := d.apps[k.AppID]
 	if a.pending && !a.expires.After(s.now()) {
 		a.pending, a.expired, a.held, a.since = false, true, false, a.expires
+	}
+	if s.sweep(a) {
+		return nil
 	}
 	return a
 }

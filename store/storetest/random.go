@@ -61,6 +61,7 @@ func (m *machine) names(ctx context.Context, r *rapid.T) {
 		for app := range byte(3) {
 			m.keys = append(m.keys, edition.Key{UAID: u, AppID: edition.AppID{app, 6: 0x40, 8: 0x80}})
 		}
+		m.keys = append(m.keys, edition.Key{UAID: u, AppID: edition.AppID{9, 6: 0x70, 8: 0x80}})
 	}
 	m.relays = []edition.Owner{edition.Direct}
 	for _, name := range []string{"one", "two"} {
@@ -73,6 +74,10 @@ func (m *machine) names(ctx context.Context, r *rapid.T) {
 }
 
 func (m *machine) key(r *rapid.T) edition.Key { return rapid.SampledFrom(m.keys).Draw(r, "key") }
+
+func (m *machine) app(r *rapid.T) edition.Key {
+	return rapid.Custom(m.key).Filter(func(k edition.Key) bool { return !k.AppID.IsSlot() }).Draw(r, "app")
+}
 
 func (m *machine) owner(r *rapid.T) edition.Owner {
 	return rapid.SampledFrom(m.relays).Draw(r, "owner")
@@ -119,7 +124,7 @@ func (m *machine) steps() map[string]func(*rapid.T) {
 		"": func(r *rapid.T) { m.compare(r) },
 		"register": func(r *rapid.T) {
 			reg := edition.Registration{
-				Key: m.key(r), Owner: m.owner(r), Upstream: m.upstream(r),
+				Key: m.app(r), Owner: m.owner(r), Upstream: m.upstream(r),
 				Proof: edition.Proof{rapid.SampledFrom([]byte{1, 1, 1, 2}).Draw(r, "proof")},
 			}
 			if rapid.Bool().Draw(r, "routed") {
@@ -128,7 +133,7 @@ func (m *machine) steps() map[string]func(*rapid.T) {
 			same(r, func(s edition.Store) error { return kind(s.Register(ctx, reg)) }, m)
 		},
 		"unregister": func(r *rapid.T) {
-			k := m.key(r)
+			k := m.app(r)
 			same(r, func(s edition.Store) error { return kind(s.Unregister(ctx, k)) }, m)
 		},
 		"bind": func(r *rapid.T) {
@@ -154,6 +159,7 @@ func (m *machine) steps() map[string]func(*rapid.T) {
 			if rapid.IntRange(0, 3).Draw(r, "sender") == 0 {
 				how.Upstream = m.upstream(r)
 			}
+			how.Bodies = m.bodies(r, u)
 			same(r, func(s edition.Store) []any {
 				rec := s.Deliver(u, how)
 				rs, err := rec.Wait(ctx)
@@ -195,7 +201,7 @@ func (m *machine) compare(r *rapid.T) {
 			return []any{k, st.State, st.Version, st.Since.UnixMilli(), st.Relayed, kind(err)}
 		}, m)
 	}
-	for i := 0; i < len(m.keys); i += 3 {
+	for i := 0; i < len(m.keys); i += 4 {
 		u := m.keys[i].UAID
 		same(r, func(s edition.Store) []any {
 			a, err := s.Agent(u)
@@ -206,7 +212,7 @@ func (m *machine) compare(r *rapid.T) {
 		for _, owner := range m.relays {
 			same(r, func(s edition.Store) []any {
 				p, err := s.Pending(nil, owner, u)
-				return []any{u, owner, p, err}
+				return []any{u, owner, p, err, bodies(s, p)}
 			}, m)
 		}
 	}
@@ -235,4 +241,36 @@ func due(s edition.Store, limit int) []any {
 			return []any{slices.Clip(out), err}
 		}
 	}
+}
+
+// bodies gives every slot a message of its device's first app, and some others
+// something to carry.
+func (m *machine) bodies(r *rapid.T, u edition.Update) []*edition.Body {
+	all := make([]*edition.Body, len(u))
+	for i, e := range u {
+		if e.AppID.IsSlot() || rapid.IntRange(0, 4).Draw(r, "carries") == 0 {
+			all[i] = &edition.Body{
+				AppID:   edition.AppID{0, 6: 0x40, 8: 0x80},
+				TTL:     rapid.SampledFrom([]time.Duration{0, time.Second, TTL / 2}).Draw(r, "ttl"),
+				Urgency: edition.Urgency(rapid.IntRange(0, 3).Draw(r, "urgency")),
+				Receipt: rapid.Bool().Draw(r, "receipt"),
+				Data:    []byte(e.Version.String()),
+			}
+		}
+	}
+	return all
+}
+
+// bodies shows what goes with an update.
+func bodies(s edition.Store, u edition.Update) []any {
+	all, err := s.Bodies(u)
+	out := []any{err}
+	for _, b := range all {
+		if b == nil {
+			out = append(out, nil)
+		} else {
+			out = append(out, *b)
+		}
+	}
+	return out
 }

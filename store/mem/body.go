@@ -1,0 +1,77 @@
+package mem
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/edition-push/edition"
+)
+
+// receiptGrace is how long after its TTL the fate of a message is remembered.
+const receiptGrace = time.Hour
+
+// sweep forgets a slot that has nothing more to say, and reports whether it
+// did.
+func (s *Store) sweep(a *app) bool {
+	if !a.pending {
+		a.body = nil
+	}
+	if !a.key.AppID.IsSlot() || a.pending || a.hasReport() || a.keptOn && a.expires.Add(receiptGrace).After(s.now()) {
+		return false
+	}
+	a.overtake(edition.MaxVersion, gone)
+	delete(s.devices[a.key.UAID].apps, a.key.AppID)
+	return true
+}
+
+// Bodies implements edition.Store.
+func (s *Store) Bodies(u edition.Update) (all []*edition.Body, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, e := range u {
+		a := s.app(e.Key)
+		if a == nil || !a.pending || a.body == nil || a.version != e.Version {
+			continue
+		}
+		if all == nil {
+			all = make([]*edition.Body, len(u))
+		}
+		b := *a.body
+		b.TTL = max(time.Millisecond, a.expires.Sub(s.now()))
+		all[i] = &b
+	}
+	return all, nil
+}
+
+// room has the oldest messages of the lowest urgency make room for one more.
+func (s *Store) room(e edition.Event, b *edition.Body) error {
+	d := s.devices[e.UAID]
+	if b == nil || d == nil || !e.AppID.IsSlot() {
+		return nil
+	}
+	var own []*app
+	for id := range d.apps {
+		if a := s.app(edition.Key{UAID: e.UAID, AppID: id}); a != nil && id.IsSlot() && id != e.AppID && a.pending && a.body != nil {
+			own = append(own, a)
+		}
+	}
+	slices.SortFunc(own, func(a, b *app) int {
+		if c := int(a.body.Urgency) - int(b.body.Urgency); c != 0 {
+			return c
+		}
+		if c := a.since.Compare(b.since); c != 0 {
+			return c
+		}
+		return a.key.Compare(b.key)
+	})
+	for n := len(own); n >= s.max; n-- {
+		a := own[len(own)-n]
+		if a.body.Urgency > b.Urgency {
+			return edition.RetryAfter(fmt.Errorf("%w: the device has too many messages of higher urgency waiting", edition.ErrTooMany), time.Minute)
+		}
+		a.pending, a.held, a.keptOn = false, false, false
+		s.sweep(a)
+	}
+	return nil
+}
