@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -48,6 +49,10 @@ func Open(o Options) (*Store, error) {
 	if err := s.read(s.load); err != nil {
 		s.db.Close() //nolint:errcheck // nothing was written
 		return nil, damaged(o.Path, err)
+	}
+	if err := s.migrate(); err != nil {
+		s.db.Close() //nolint:errcheck // the first error tells
+		return nil, err
 	}
 	return s, nil
 }
@@ -129,7 +134,7 @@ func initialize(tx *bbolt.Tx) error {
 		}
 	}
 	meta := tx.Bucket(tableMeta)
-	if err := meta.Put(keyFormat, seal(keyFormat, make([]byte, headSize))); err != nil {
+	if err := mark(meta); err != nil {
 		return err
 	}
 	return meta.Put(keyID, seal(keyID, append(make([]byte, headSize), rand.Text()...)))
@@ -191,13 +196,46 @@ func (s *Store) load(tx *bbolt.Tx) error {
 	return s.replay(tx)
 }
 
+// fileFormat is the format of a file as a whole. Format 1 had one route a party;
+// its records are read, and so are written anew as they change. A program that
+// knows an older format only refuses the file.
+const fileFormat = 2
+
+// mark writes the record that checkMark checks.
+func mark(meta *bbolt.Bucket) error {
+	value := make([]byte, headSize)
+	value[4] = fileFormat
+	binary.LittleEndian.PutUint32(value, checksum(keyFormat, value))
+	return meta.Put(keyFormat, value)
+}
+
+// migrate marks a file of an older format as one of this.
+func (s *Store) migrate() error {
+	old := false
+	err := s.read(func(tx *bbolt.Tx) error {
+		old = tx.Bucket(tableMeta).Get(keyFormat)[4] < fileFormat
+		return nil
+	})
+	if err != nil || !old {
+		return err
+	}
+	err = s.db.Update(func(tx *bbolt.Tx) error { return mark(tx.Bucket(tableMeta)) })
+	if err != nil {
+		return fmt.Errorf("%w: cannot mark %s as of format %d: %w", edition.ErrConfig, s.path, fileFormat, err)
+	}
+	s.options.Log.Info("the data file has a newer format from now on; older programs do not read it", "path", s.path, "format", fileFormat)
+	return nil
+}
+
 // checkMark checks the record that says that a file is ours, and of which
 // format.
 func checkMark(mark []byte) error {
-	if len(mark) >= headSize && mark[4] > format {
-		return fmt.Errorf("its format is %d and this program knows none above %d: a newer one has written it", mark[4], format)
-	}
-	if _, err := unseal(keyFormat, mark); err != nil {
+	switch {
+	case len(mark) < headSize:
+		return errForeign
+	case mark[4] > fileFormat:
+		return fmt.Errorf("its format is %d and this program knows none above %d: a newer one has written it", mark[4], fileFormat)
+	case mark[4] == 0 || binary.LittleEndian.Uint32(mark) != checksum(keyFormat, mark):
 		return errForeign
 	}
 	return nil

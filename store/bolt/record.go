@@ -11,7 +11,8 @@ import (
 )
 
 // Every value in a table or in the journal is a CRC-32C, little-endian, over
-// its key and what follows; a format byte; and a body.
+// its key and what follows; a format byte; and a body. Only the mark of the
+// file has another byte there, see fileFormat.
 const (
 	format   = 1
 	headSize = 5
