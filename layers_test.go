@@ -49,6 +49,7 @@ var layers = []struct {
 	{"kickdrivers/udp", "", "golang.org/x/net golang.org/x/sys"},
 	{"kickdrivers/log", "", ""},
 	{"kickdrivers/outbound", "", ""},
+	{"kickdrivers/exec", "kickdrivers/driver", ""},
 	{"kickdrivers/kicktest", "", ""},
 	{"kickdrivers", "kickdrivers/log kickdrivers/udp", prom + " github.com/go-viper/mapstructure/v2"},
 
