@@ -12,12 +12,8 @@ package outbound
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -59,7 +55,9 @@ func New(o Options) (*http.Client, error) {
 	if o.Conns == 0 {
 		o.Conns = defaultConns
 	}
-	dialer := &net.Dialer{Timeout: o.Timeout, Resolver: o.Resolver}
+	// To connect takes at most half the time: so a host that cannot be reached
+	// is told from one that does not answer.
+	dialer := &net.Dialer{Timeout: o.Timeout / 2, Resolver: o.Resolver}
 	if o.Guard != nil {
 		dialer.Control = o.Guard.control
 	}
@@ -73,7 +71,7 @@ func New(o Options) (*http.Client, error) {
 		Proxy:                  nil, // whatever the environment says
 		DialContext:            dial,
 		TLSClientConfig:        conf,
-		TLSHandshakeTimeout:    o.Timeout,
+		TLSHandshakeTimeout:    o.Timeout / 2,
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true,
 		MaxConnsPerHost:        o.Conns,
@@ -115,71 +113,4 @@ func closeBody(req *http.Request) {
 	if req.Body != nil {
 		req.Body.Close()
 	}
-}
-
-// Answer is what came back, whole.
-type Answer struct {
-	Status int
-	Header http.Header
-	Body   []byte
-	// Cut says that there was more of the body than was to be read, or that
-	// it broke off.
-	Cut bool
-}
-
-// Do sends one request and reads its answer: of the body at most maxBody
-// bytes. An answer with any status is no error, nor is one whose body breaks
-// off, for the status says what happened. The error does not carry the URL; it
-// is edition.ErrForbidden where the client's Guard said no.
-func Do(client *http.Client, req *http.Request, maxBody int) (*Answer, error) {
-	res, err := client.Do(req)
-	if err != nil {
-		return nil, plain(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, int64(maxBody)+1))
-	a := &Answer{Status: res.StatusCode, Header: res.Header, Body: body, Cut: err != nil}
-	if len(body) > maxBody {
-		a.Body, a.Cut = body[:maxBody], true
-	}
-	return a, nil
-}
-
-// maxError bounds the text of an error: it may quote what a server sent.
-const maxError = 200
-
-// plain takes the URL, which may be a capability, out of an error, and cuts a
-// long text.
-func plain(err error) error {
-	var u *url.Error
-	for errors.As(err, &u) {
-		err = u.Err
-	}
-	if len(err.Error()) > maxError {
-		return cut{err}
-	}
-	return err
-}
-
-type cut struct{ error }
-
-func (c cut) Error() string { return strings.ToValidUTF8(c.error.Error()[:maxError], "") + "…" }
-
-func (c cut) Unwrap() error { return c.error }
-
-// maxRetryAfter bounds what a server may ask for.
-const maxRetryAfter = 24 * time.Hour
-
-// RetryAfter returns what the header Retry-After says (RFC 9110, section
-// 10.2.3: seconds, or a date), at most a day. It is 0 when there is none, or
-// none that makes sense.
-func RetryAfter(h http.Header) time.Duration {
-	v := strings.TrimSpace(h.Get("Retry-After"))
-	if n, err := strconv.ParseUint(v, 10, 31); err == nil {
-		return min(time.Duration(n)*time.Second, maxRetryAfter)
-	}
-	if at, err := http.ParseTime(v); err == nil {
-		return min(max(time.Until(at), 0), maxRetryAfter)
-	}
-	return 0
 }
