@@ -48,6 +48,8 @@ var layers = []struct {
 	// Waking. A driver knows nobody; the dispatcher knows its drivers.
 	{"kickdrivers/udp", "", "golang.org/x/net golang.org/x/sys"},
 	{"kickdrivers/log", "", ""},
+	{"kickdrivers/outbound", "", ""},
+	{"kickdrivers/exec", "kickdrivers/driver", ""},
 	{"kickdrivers/kicktest", "", ""},
 	{"kickdrivers", "kickdrivers/log kickdrivers/udp", prom + " github.com/go-viper/mapstructure/v2"},
 

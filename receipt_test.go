@@ -97,7 +97,4 @@ func TestHolderParty(t *testing.T) {
 	if h := (edition.Holder{Owner: 3, UAID: u}); h.Party() != (edition.Holder{Owner: 3}) {
 		t.Error("the party of a device behind a relay is the relay")
 	}
-	if !(edition.Route{}).IsZero() || (edition.Route{Driver: "udp"}).IsZero() {
-		t.Error("a route has a driver")
-	}
 }

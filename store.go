@@ -2,7 +2,6 @@ package edition
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 )
 
@@ -30,16 +29,6 @@ func (h Holder) Party() Holder {
 	return h
 }
 
-// Route says how to kick one party: the name of a driver in the operator's
-// list, and what the party told about itself, checked by that driver.
-type Route struct {
-	Driver string
-	Target json.RawMessage
-}
-
-// IsZero reports whether there is no route.
-func (r Route) IsZero() bool { return r.Driver == "" }
-
 // Agent is what a store knows of one device.
 type Agent struct {
 	UAID  UAID
@@ -48,7 +37,7 @@ type Agent struct {
 	// Upstream is the name of the upstream that made this device's
 	// endpoints; empty on a server.
 	Upstream string
-	Route    Route // zero when the device cannot be kicked
+	Routes   Routes // how it can be kicked, in order
 	Seen     time.Time
 }
 
@@ -58,7 +47,9 @@ type Registration struct {
 	Proof    Proof
 	Owner    Owner  // who brought it: the device's updates go there from now on
 	Upstream string // see Agent.Upstream
-	Route    *Route // nil leaves the route as it is
+	// Routes take the place of those there were, see [Routes.Over]; nil leaves
+	// them as they are.
+	Routes Routes
 }
 
 // Delivery says how a store is to take an update.
@@ -173,14 +164,17 @@ type Store interface {
 	// device where it already is only clears the marks of AckStored and
 	// AckRefused. An unknown device is made, with no apps yet, when
 	// a.Upstream is set (the upstream proved it), else it is ErrNotFound.
-	// Another proof than the known one is ErrUnauthorized. a.Route and a.Seen
+	// Another proof than the known one is ErrUnauthorized. a.Routes and a.Seen
 	// are ignored.
 	Bind(ctx context.Context, a Agent) error
-	// SetRoute changes how a device, or a relay (a Holder's Party), is
-	// kicked; a zero route forgets it. ErrNotFound when it is unknown.
-	SetRoute(ctx context.Context, h Holder, r Route) error
-	// RouteOf returns the route of a device or relay, zero when there is none.
-	RouteOf(h Holder) (Route, error)
+	// ChangeRoutes lets change say how a device, or a relay (a Holder's
+	// Party), is kicked, given how it is now. Nothing else changes the routes
+	// meanwhile; change must not call the store, nor modify what it is given.
+	// ErrNotFound when the party is unknown.
+	ChangeRoutes(ctx context.Context, h Holder, change func(old Routes) Routes) error
+	// Routes returns how a device or relay is kicked, none when it is unknown.
+	// The caller must not modify them.
+	Routes(h Holder) (Routes, error)
 	// Kickable reports whether a device or relay may have a route: false is
 	// certain, and cheap; true may be wrong.
 	Kickable(h Holder) bool

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -23,7 +24,7 @@ const keyFileHead = `# The keys that endpoints are sealed with. Whoever has them
 #
 # To rotate, add an entry on top with an id that was never used and a key from
 #     openssl rand -base64 32
-# and restart. The first entry seals new endpoints, every entry opens old ones.
+# and send the server SIGHUP, or restart it. The first entry seals new endpoints, every entry opens old ones.
 # A device that registers again gets its endpoint under the new key; the old
 # endpoint works until its entry is removed.
 `
@@ -49,11 +50,31 @@ func LoadKeyring(path string) (*Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: endpoint keys: %w", edition.ErrConfig, err)
 	}
-	k, err := parseKeyring(b)
+	keys, err := parseKeys(b)
 	if err != nil {
 		return nil, fmt.Errorf("%w: endpoint keys in %s: %w", edition.ErrConfig, path, err)
 	}
+	k := &Keyring{path: path}
+	k.keys.Store(&keys)
 	return k, nil
+}
+
+// Reload reads the ring's file again, as strictly as at first, except that one
+// that is not there is a fault too. Nothing changes until use is called, which
+// is nil when the file says what is in use already.
+func (k *Keyring) Reload() (use func(), err error) {
+	b, err := readKeyFile(k.path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: endpoint keys: %w", edition.ErrConfig, err)
+	}
+	keys, err := parseKeys(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: endpoint keys in %s: %w", edition.ErrConfig, k.path, err)
+	}
+	if slices.EqualFunc(keys, *k.keys.Load(), func(a, b *ringKey) bool { return a.id == b.id && bytes.Equal(a.nonce, b.nonce) }) {
+		return nil, nil
+	}
+	return func() { k.keys.Store(&keys) }, nil
 }
 
 // The group may read: that is how containers get their secrets.
@@ -107,7 +128,7 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-func parseKeyring(b []byte) (*Keyring, error) {
+func parseKeys(b []byte) (keys []*ringKey, _ error) {
 	var entries []keyEntry
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
@@ -117,7 +138,6 @@ func parseKeyring(b []byte) (*Keyring, error) {
 	if len(entries) == 0 {
 		return nil, errors.New("there is no key; remove the file to have one made")
 	}
-	k := new(Keyring)
 	ids, secrets := map[uint16]int{}, map[string]int{}
 	var faults []error
 	fault := func(i int, format string, args ...any) {
@@ -149,12 +169,12 @@ func parseKeyring(b []byte) (*Keyring, error) {
 			fault(i, "key: %w", err)
 			continue
 		}
-		k.keys = append(k.keys, key)
+		keys = append(keys, key)
 	}
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	return k, nil
+	return keys, nil
 }
 
 // decodeKey takes both alphabets of base64 (RFC 4648 §4 and §5), padded or

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
@@ -38,10 +39,10 @@ const KeySize = 32
 var errForged = fmt.Errorf("%w: this endpoint was not made here", edition.ErrNotFound)
 
 // Keyring seals registrations into tokens and opens them again. The first key
-// seals, every key opens.
+// seals, every key opens. The keys can be exchanged while it is in use.
 type Keyring struct {
-	// Fixed after construction.
-	keys []*ringKey
+	path string // fixed after construction
+	keys atomic.Pointer[[]*ringKey]
 }
 
 // ringKey is one entry, with a subkey for each use.
@@ -68,7 +69,7 @@ func newRingKey(id uint16, secret []byte) (*ringKey, error) {
 }
 
 // String shows no key.
-func (k *Keyring) String() string { return fmt.Sprintf("<keyring of %d>", len(k.keys)) }
+func (k *Keyring) String() string { return fmt.Sprintf("<keyring of %d>", len(*k.keys.Load())) }
 
 // GoString shows no key.
 func (k *Keyring) GoString() string { return k.String() }
@@ -80,7 +81,7 @@ func (k *Keyring) Seal(key edition.Key) string {
 	copy(plain[:16], key.UAID[:])
 	copy(plain[16:], key.AppID[:])
 
-	newest := k.keys[0]
+	newest := (*k.keys.Load())[0]
 	raw := make([]byte, headSize, rawSize)
 	raw[0] = tokenFormat
 	binary.BigEndian.PutUint16(raw[1:], newest.id)
@@ -113,9 +114,10 @@ func (k *Keyring) Open(token string) (key edition.Key, err error) {
 	if n, err := base64.RawURLEncoding.Strict().Decode(s.raw[:], s.text[:]); err != nil || n != rawSize || s.raw[0] != tokenFormat {
 		return key, errForged
 	}
-	named := k.keys[0] // an unknown id is tried with it and fails: the id is authenticated
+	keys := *k.keys.Load()
+	named := keys[0] // an unknown id is tried with it and fails: the id is authenticated
 	id := binary.BigEndian.Uint16(s.raw[1:])
-	for _, have := range k.keys {
+	for _, have := range keys {
 		if have.id == id {
 			named = have
 		}

@@ -23,10 +23,12 @@ func ring(tb testing.TB, keys ...byte) *Keyring {
 	for _, k := range keys {
 		fmt.Fprintf(&file, "- {id: %d, key: %s}\n", k, base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{k}, KeySize)))
 	}
-	r, err := parseKeyring([]byte(file.String()))
+	parsed, err := parseKeys([]byte(file.String()))
 	if err != nil {
 		tb.Fatal(err)
 	}
+	r := new(Keyring)
+	r.keys.Store(&parsed)
 	return r
 }
 

@@ -162,7 +162,7 @@ func TestHello(t *testing.T) {
 	}
 	d := newDevice(t)
 	r := d.registration()
-	r.Route = &edition.Route{Driver: "udp", Target: []byte(`"sesame"`)}
+	r.Routes = edition.Routes{{Driver: "udp", Target: []byte(`"sesame"`)}}
 	if _, err := g.Register(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
@@ -171,8 +171,8 @@ func TestHello(t *testing.T) {
 	if strings.Contains(said, d.secret) || strings.Contains(said, "sesame") || !strings.Contains(said, string(proof)) {
 		t.Errorf("up went %s", said)
 	}
-	if route, err := g.store.RouteOf(edition.Holder{UAID: d.uaid}); err != nil || route.Driver != "udp" {
-		t.Errorf("route %+v %v", route, err)
+	if routes, err := g.store.Routes(edition.Holder{UAID: d.uaid}); err != nil || len(routes) != 1 || routes[0].Driver != "udp" {
+		t.Errorf("routes %+v %v", routes, err)
 	}
 	if s := fmt.Sprintf("%+v", g.Upstreams()); !strings.Contains(s, "up0") || !strings.Contains(s, "Connected:true") {
 		t.Error(s)

@@ -73,16 +73,33 @@ const (
 	otherToken = "the-token-of-relay-r2"
 )
 
-func checkKick(kick json.RawMessage, from netip.Addr, size int) (edition.Route, error) {
-	var k struct{ Driver string }
-	if err := json.Unmarshal(kick, &k); err != nil {
-		return edition.Route{}, fmt.Errorf("%w: kick", edition.ErrMalformed)
+// checkKick takes kicks of the drivers udp, and sms, whose routes wait for a
+// code.
+func checkKick(kick json.RawMessage, from netip.Addr, size int) (routes edition.Routes, err error) {
+	list := []json.RawMessage{kick}
+	if kick[0] == '[' {
+		if err := json.Unmarshal(kick, &list); err != nil {
+			return nil, fmt.Errorf("%w: kick", edition.ErrMalformed)
+		}
 	}
-	if k.Driver != "udp" {
-		return edition.Route{}, fmt.Errorf("%w: no driver of that name", edition.ErrForbidden)
+	for _, one := range list {
+		var k struct{ Driver, Number string }
+		if err := json.Unmarshal(one, &k); err != nil {
+			return nil, fmt.Errorf("%w: kick", edition.ErrMalformed)
+		}
+		switch k.Driver {
+		case "udp":
+			routes = append(routes, edition.Route{Driver: "udp", Target: fmt.Appendf(nil, `{"from":"%s","size":%d}`, from, size)})
+		case "sms":
+			routes = append(routes, edition.Route{Driver: "sms", Target: fmt.Appendf(nil, "%q", k.Number), Confirm: testCode})
+		default:
+			return nil, fmt.Errorf("%w: no driver of that name", edition.ErrForbidden)
+		}
 	}
-	return edition.Route{Driver: "udp", Target: fmt.Appendf(nil, `{"from":"%s","size":%d}`, from, size)}, nil
+	return routes, nil
 }
+
+const testCode = "ABCD2345"
 
 func options(st edition.Store) Options {
 	return Options{
@@ -208,6 +225,27 @@ func (d *door) register(v device, owner edition.Owner) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
+}
+
+// routes shows a party's routes: drivers, with a "?" where a code is waited for,
+// and a "-" where one is gone.
+func (d *door) routes(h edition.Holder) string {
+	d.t.Helper()
+	rs, err := d.store.Routes(h)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	text := make([]string, len(rs))
+	for i, r := range rs {
+		text[i] = r.Driver
+		switch {
+		case r.Target == nil:
+			text[i] += "-"
+		case r.Confirm != "":
+			text[i] += "?"
+		}
+	}
+	return strings.Join(text, " ")
 }
 
 // relay returns the number of a relay.

@@ -92,7 +92,7 @@ func TestWrongSecretIsNotNoticed(t *testing.T) {
 	holder.barrier()
 	d.deliver(v.Key, 1)
 	holder.update(v.Key, 1)
-	if r, _ := d.store.RouteOf(edition.Holder{UAID: v.UAID}); !r.IsZero() {
+	if d.routes(edition.Holder{UAID: v.UAID}) != "" {
 		t.Error("a route was set")
 	}
 }
@@ -111,9 +111,10 @@ func TestRegister(t *testing.T) {
 		t.Fatalf("%+v", m)
 	}
 	b, _ := json.Marshal(reg)
-	r, err := d.store.RouteOf(edition.Holder{UAID: v.UAID})
-	if want := fmt.Sprintf(`{"from":"127.0.0.1","size":%d}`, len(b)); err != nil || r.Driver != "udp" || string(r.Target) != want {
-		t.Errorf("route %s %s, want %s", r.Driver, r.Target, want)
+	rs, err := d.store.Routes(edition.Holder{UAID: v.UAID})
+	want := fmt.Sprintf(`{"from":"127.0.0.1","size":%d}`, len(b))
+	if err != nil || len(rs) != 1 || rs[0].Driver != "udp" || string(rs[0].Target) != want {
+		t.Errorf("routes %q, want udp %s", rs, want)
 	}
 	// As after a hello: its updates come here, and it need not show its secret.
 	d.deliver(v.Key, 4)
@@ -123,14 +124,14 @@ func TestRegister(t *testing.T) {
 	if again := c.hear(wire.TypeRegister); again.Status != 201 || again.Endpoint != m.Endpoint {
 		t.Errorf("%+v", again)
 	}
-	if r, _ := d.store.RouteOf(edition.Holder{UAID: v.UAID}); r.IsZero() {
+	if d.routes(edition.Holder{UAID: v.UAID}) != "udp" {
 		t.Error("a registration without a kick has taken the route away")
 	}
 	c.say(wire.Message{Type: wire.TypeKick, UAID: &v.UAID, Kick: json.RawMessage(`null`)})
 	if m := c.hear(wire.TypeKick); m.Status != 200 {
 		t.Errorf("%+v", m)
 	}
-	if r, _ := d.store.RouteOf(edition.Holder{UAID: v.UAID}); !r.IsZero() {
+	if d.routes(edition.Holder{UAID: v.UAID}) != "" {
 		t.Error("null has not taken the route away")
 	}
 	c.say(wire.Message{Type: wire.TypeUnregister, UAID: &v.UAID, AppID: &v.AppID})
@@ -159,7 +160,7 @@ func TestRegistrationRefused(t *testing.T) {
 		{"no secret", `"uaid":"` + v.UAID.String() + `","appid":"` + app + `"`, 401, 0, "missing or wrong"},
 		{"unknown, no secret", `"uaid":"` + edition.NewUAID().String() + `","appid":"` + app + `"`, 401, 0, "missing or wrong"},
 		{"a device's proof", `"uaid":"` + v.UAID.String() + `","appid":"` + app + `","proof":"` + proofText(v) + `"`, 403, 0, "only a relay"},
-		{"a kick that is not allowed", `"uaid":"` + v.UAID.String() + `","appid":"` + app + `","secret":"` + v.secret + `","kick":{"driver":"sms"}`, 403, 0, "no driver"},
+		{"a kick that is not allowed", `"uaid":"` + v.UAID.String() + `","appid":"` + app + `","secret":"` + v.secret + `","kick":{"driver":"pager"}`, 403, 0, "no driver"},
 		{"a kick that is none", `"uaid":"` + v.UAID.String() + `","appid":"` + app + `","secret":"` + v.secret + `","kick":7`, 400, 0, "kick"},
 	} {
 		c := d.connect()

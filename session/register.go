@@ -107,11 +107,9 @@ func (s *Server) register(ctx context.Context, by caller, q *wire.RegisterReques
 		Proof: agent.Proof, Owner: by.owner, Upstream: q.Upstream,
 	}
 	if len(q.Kick) > 0 {
-		route, err := s.route(by, q.Kick, size)
-		if err != nil {
+		if r.Routes, err = s.routes(by, q.Kick, size); err != nil {
 			return "", err
 		}
-		r.Route = &route
 	}
 	if endpoint, err = s.registrar.Register(ctx, r); err != nil {
 		return "", err
@@ -141,11 +139,11 @@ func (s *Server) setKick(ctx context.Context, by caller, q *wire.RegisterRequest
 	if err := s.known(by, q, proven); err != nil {
 		return err
 	}
-	route, err := s.route(by, q.Kick, size)
+	routes, err := s.routes(by, q.Kick, size)
 	if err != nil {
 		return err
 	}
-	return s.store.SetRoute(ctx, edition.Holder{UAID: *q.UAID}, route)
+	return s.store.ChangeRoutes(ctx, edition.Holder{UAID: *q.UAID}, routes.Over)
 }
 
 // relayKick changes how a relay itself is woken; null forgets it.
@@ -153,11 +151,11 @@ func (s *Server) relayKick(ctx context.Context, by caller, kick json.RawMessage,
 	if len(kick) == 0 {
 		return fmt.Errorf("%w: kick names a kick", edition.ErrMalformed)
 	}
-	route, err := s.check(by, kick, size)
+	routes, err := s.check(by, kick, size)
 	if err != nil {
 		return err
 	}
-	return s.store.SetRoute(ctx, edition.Holder{Owner: by.owner}, route)
+	return s.store.ChangeRoutes(ctx, edition.Holder{Owner: by.owner}, routes.Over)
 }
 
 // known is prove for a device that must be registered. Who is not is told the
@@ -181,28 +179,28 @@ func (s *Server) unproven(err error) error {
 	return err
 }
 
-// route is check for a device's kick.
-func (s *Server) route(by caller, kick json.RawMessage, size int) (edition.Route, error) {
+// routes is check for a device's kick.
+func (s *Server) routes(by caller, kick json.RawMessage, size int) (edition.Routes, error) {
 	if by.relay() {
 		s.m.refuse(reasonKick)
-		return edition.Route{}, fmt.Errorf("%w: how its devices are woken stays with a relay", edition.ErrForbidden)
+		return nil, fmt.Errorf("%w: how its devices are woken stays with a relay", edition.ErrForbidden)
 	}
 	return s.check(by, kick, size)
 }
 
-// check turns a kick into a route, as far as the operator allows it; null is
-// no route.
-func (s *Server) check(by caller, kick json.RawMessage, size int) (edition.Route, error) {
+// check turns a kick into routes, as far as the operator allows them; null is
+// none, which takes the place of those there were.
+func (s *Server) check(by caller, kick json.RawMessage, size int) (edition.Routes, error) {
 	if bytes.Equal(kick, []byte("null")) {
-		return edition.Route{}, nil
+		return edition.Routes{}, nil
 	}
 	if s.checkKick == nil {
 		s.m.refuse(reasonKick)
-		return edition.Route{}, fmt.Errorf("%w: no kicks are sent from here", edition.ErrForbidden)
+		return nil, fmt.Errorf("%w: no kicks are sent from here", edition.ErrForbidden)
 	}
-	route, err := s.checkKick(kick, by.from, size)
+	routes, err := s.checkKick(kick, by.from, size)
 	if err != nil {
 		s.m.refuse(reasonKick)
 	}
-	return route, err
+	return routes, err
 }

@@ -213,13 +213,13 @@ func TestRelayRegistersDevices(t *testing.T) {
 	// Its route stays with it; a kick for itself is taken.
 	c.say(wire.Message{Type: wire.TypeKick, UAID: &v.UAID, Kick: json.RawMessage(`{"driver":"udp"}`)})
 	c.wantError(403, wire.TypeKick, "stays with a relay")
-	c.say(wire.Message{Type: wire.TypeKick, Kick: json.RawMessage(`{"driver":"sms"}`)})
+	c.say(wire.Message{Type: wire.TypeKick, Kick: json.RawMessage(`{"driver":"pager"}`)})
 	c.wantError(403, wire.TypeKick, "no driver")
 	c.say(wire.Message{Type: wire.TypeKick, Kick: json.RawMessage(`{"driver":"udp"}`)})
 	if m := c.hear(wire.TypeKick); m.Status != 200 {
 		t.Errorf("%+v", m)
 	}
-	if r, _ := d.store.RouteOf(edition.Holder{Owner: n}); r.Driver != "udp" {
+	if d.routes(edition.Holder{Owner: n}) != "udp" {
 		t.Error("the relay has no route")
 	}
 

@@ -67,7 +67,7 @@ func TestRESTRoundTrip(t *testing.T) {
 	if status, body := d.post(wire.PathKick, reg); status != 204 {
 		t.Error(status, body)
 	}
-	if r, _ := d.store.RouteOf(edition.Holder{UAID: v.UAID}); r.Driver != "udp" {
+	if d.routes(edition.Holder{UAID: v.UAID}) != "udp" {
 		t.Error("no route")
 	}
 	reg.AppID, reg.Kick = &v.AppID, nil
@@ -258,7 +258,7 @@ func TestRelayOverREST(t *testing.T) {
 	if status, body := d.post(wire.PathKick, wire.RegisterRequest{Relay: "r1", Kick: json.RawMessage(`{"driver":"udp"}`)}, relayToken); status != 204 {
 		t.Error("kick:", status, body)
 	}
-	if r, _ := d.store.RouteOf(edition.Holder{Owner: n}); r.Driver != "udp" {
+	if d.routes(edition.Holder{Owner: n}) != "udp" {
 		t.Error("no route")
 	}
 }

@@ -26,10 +26,10 @@ type Options struct {
 	Store     edition.Store
 	Registrar edition.Registrar
 	Relays    []Relay
-	// CheckKick turns what a device says about how to wake it into a route,
-	// or says why the operator does not allow it. from is the device's
-	// address, size that of its message in bytes. nil: nobody can be kicked.
-	CheckKick func(kick json.RawMessage, from netip.Addr, size int) (edition.Route, error)
+	// CheckKick turns what a device says about how to wake it into routes, or
+	// says why the operator does not allow them. from is the device's address,
+	// size that of its message in bytes. nil: nobody can be kicked.
+	CheckKick func(kick json.RawMessage, from netip.Addr, size int) (edition.Routes, error)
 	Limits    Limits
 	Log       *slog.Logger
 	Metrics   prometheus.Registerer // nil: counted, not shown
@@ -43,7 +43,7 @@ type Server struct {
 	store     edition.Store
 	registrar edition.Registrar
 	peers     []*peer
-	checkKick func(json.RawMessage, netip.Addr, int) (edition.Route, error)
+	checkKick func(json.RawMessage, netip.Addr, int) (edition.Routes, error)
 	limits    Limits
 	log       *slog.Logger
 	m         *metrics

@@ -8,6 +8,9 @@ import (
 	"github.com/edition-push/edition"
 )
 
+// PathKicks takes WakeRequests, and below it shows what became of them.
+const PathKicks = "/v1/kicks"
+
 // WakeRequest asks for one kick now: the body of POST /v1/kicks, and, from an
 // upstream to a relay, the field Wake of a message of type "wake". It names a
 // device by UAID, or a route as a device would register it.
@@ -18,6 +21,10 @@ type WakeRequest struct {
 	// From is the address that the device was last seen at, where the caller
 	// knows it: a driver may allow kicks to this address only.
 	From netip.Addr `json:"from,omitzero"`
+	// Confirm is a code that the kick is to carry: the device has to repeat it
+	// to the caller before the caller goes on using this route. It belongs to
+	// Kick.
+	Confirm string `json:"confirm,omitempty"`
 }
 
 // WakeResult is what became of a kick. Outcome is a word of package

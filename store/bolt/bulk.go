@@ -128,7 +128,7 @@ func (b *bulk) agents() error {
 	now := time.Now().UnixMilli()
 	return b.fill(tableAgents, len(b.order), func(t *bbolt.Bucket, i int) error {
 		a, k, _ := b.at(int(b.order[i]))
-		body := agent{proof: a.Proof, owner: a.Owner, up: b.upstream(a.Upstream), seen: now, route: a.Route}
+		body := agent{proof: a.Proof, owner: a.Owner, up: b.upstream(a.Upstream), seen: now, routes: a.Routes}
 		return t.Put(k.UAID[:], seal(k.UAID[:], appendAgent(make([]byte, headSize, 96), &body)))
 	})
 }

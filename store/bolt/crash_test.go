@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -53,8 +54,10 @@ func TestAbort(t *testing.T) {
 	if err := s.Unregister(ctx, keys[1]); err != nil {
 		t.Fatal(err)
 	}
-	route := edition.Route{Driver: "udp", Target: []byte(`{}`)}
-	if err := s.SetRoute(ctx, edition.Holder{UAID: keys[2].UAID}, route); err != nil {
+	add := func(edition.Routes) edition.Routes {
+		return edition.Routes{{Driver: "udp", Target: []byte(`{}`)}, {Driver: "fcm"}, {Driver: "sms", Target: []byte(`1`), Confirm: "CODE"}}
+	}
+	if err := s.ChangeRoutes(ctx, edition.Holder{UAID: keys[2].UAID}, add); err != nil {
 		t.Fatal(err)
 	}
 	id := s.ID()
@@ -81,9 +84,13 @@ func TestAbort(t *testing.T) {
 			t.Errorf("%v: pending %v %v, want %d", k.UAID, u, err, v)
 		}
 	}
-	if a, err := s.Agent(keys[2].UAID); err != nil || a.Route.Driver != "udp" || a.Proof != proof || a.Upstream != "up" {
+	if a, err := s.Agent(keys[2].UAID); err != nil || !slices.EqualFunc(a.Routes, add(nil), sameRoute) || a.Proof != proof || a.Upstream != "up" {
 		t.Error(a, err)
 	}
+}
+
+func sameRoute(a, b edition.Route) bool {
+	return a.Same(b) && a.Confirm == b.Confirm && a.Usable() == b.Usable()
 }
 
 // TestClearsReachTheDisk waits for the clear of an event that was on disk.

@@ -62,7 +62,8 @@ func start(t testing.TB, s *Store) (abort func()) {
 	return func() {
 		t.Helper()
 		close(stop)
-		s.SetRoute(t.Context(), edition.Holder{Owner: 1}, edition.Route{}) // it only wakes the loop
+		same := func(rs edition.Routes) edition.Routes { return rs }
+		s.ChangeRoutes(t.Context(), edition.Holder{Owner: 1}, same) // it only wakes the loop
 		k := edition.Key{UAID: edition.NewUAID(), AppID: edition.NewAppID()}
 		s.Register(t.Context(), edition.Registration{Key: k}) // it cannot succeed
 		if err := <-done; !errors.Is(err, errAbort) || !errors.Is(err, edition.ErrDisk) {
@@ -163,10 +164,10 @@ func TestOpenRefuses(t *testing.T) {
 		edit(t, path, func(tx *bbolt.Tx) error {
 			mark := make([]byte, headSize+10)
 			seal(keyFormat, mark)
-			mark[4] = format + 1
+			mark[4] = fileFormat + 1
 			return tx.Bucket(tableMeta).Put(keyFormat, mark)
 		})
-		refused(t, path, "format is 3")
+		refused(t, path, "format is 4")
 	})
 	t.Run("a record", func(t *testing.T) {
 		for _, table := range [][]byte{tableApps, tableAgents, tableDue, tableUpstreams, journalName(1)} {
@@ -306,7 +307,7 @@ func FuzzJournal(f *testing.F) {
 	r.pend(5, 10, 100)
 	sh.bodies = map[edition.Key]*edition.Body{benchKey(1): {AppID: benchKey(2).AppID, Encoding: "aes128gcm", Data: []byte("opaque")}}
 	c.journal(sh, sh.insert(benchKey(1), r))
-	c.journalAgent(benchKey(1).UAID, &agent{owner: 1, seen: 5, route: edition.Route{Driver: "udp", Target: []byte("1")}})
+	c.journalAgent(benchKey(1).UAID, &agent{owner: 1, seen: 5, routes: edition.Routes{{Driver: "udp", Target: []byte("1"), Confirm: "C"}, {Driver: "fcm"}}})
 	f.Add(c.value[headSize:])
 	f.Add([]byte{recordRow})
 	f.Add(binary.AppendUvarint([]byte{recordAgent}, 1<<40))

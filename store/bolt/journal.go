@@ -56,7 +56,7 @@ func (s *Store) replayValue(key, value []byte, seg uint32) error {
 		}
 	}, func(u edition.UAID, a *agent) {
 		a.seg = seg
-		if !a.route.IsZero() {
+		if len(a.routes) > 0 {
 			s.routed.add(u)
 		}
 		s.keepAgent(&s.shards[shardOf(u)], u, a)

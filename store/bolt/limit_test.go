@@ -59,8 +59,8 @@ func underLimit(path string) error {
 	target := make([]byte, 60_000)
 	kept := 0
 	for ; kept < 1000; kept++ {
-		route := edition.Route{Driver: "d", Target: target}
-		if err = s.Register(ctx, edition.Registration{Key: benchKey(kept), Route: &route}); err != nil {
+		routes := edition.Routes{{Driver: "d", Target: target}}
+		if err = s.Register(ctx, edition.Registration{Key: benchKey(kept), Routes: routes}); err != nil {
 			break
 		}
 	}

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -45,11 +46,11 @@ func Open(o Options) (*Store, error) {
 	if s.db, err = openBolt(f, o.Path); err != nil {
 		return nil, err
 	}
+	s.db.NoSync = o.Sync == SyncInterval
 	if err := s.migrate(); err != nil {
-		s.db.Close() //nolint:errcheck // nothing was written
+		s.db.Close() //nolint:errcheck // the first error tells
 		return nil, err
 	}
-	s.db.NoSync = o.Sync == SyncInterval
 	if err := s.read(s.load); err != nil {
 		s.db.Close() //nolint:errcheck // nothing was written
 		return nil, damaged(o.Path, err)
@@ -134,7 +135,7 @@ func initialize(tx *bbolt.Tx) error {
 		}
 	}
 	meta := tx.Bucket(tableMeta)
-	if err := meta.Put(keyFormat, seal(keyFormat, make([]byte, headSize))); err != nil {
+	if err := mark(meta); err != nil {
 		return err
 	}
 	return meta.Put(keyID, seal(keyID, append(make([]byte, headSize), rand.Text()...)))
@@ -199,45 +200,52 @@ func (s *Store) load(tx *bbolt.Tx) error {
 	return s.countBodies(tx)
 }
 
-// migrate brings a file of an older format to the present one, which adds to
-// it and changes nothing that it has.
+// fileFormat is the format of a file as a whole. Format 1 had one route a party;
+// its records are read, and so are written anew as they change. Format 2 had no
+// table of bodies. A program that knows an older format only refuses the file.
+const fileFormat = 3
+
+// mark writes the record that checkMark checks.
+func mark(meta *bbolt.Bucket) error {
+	value := make([]byte, headSize)
+	value[4] = fileFormat
+	binary.LittleEndian.PutUint32(value, checksum(keyFormat, value))
+	return meta.Put(keyFormat, value)
+}
+
+// migrate adds to a file of an older format what it lacks, and marks it as one
+// of this.
 func (s *Store) migrate() error {
 	old := false
 	err := s.read(func(tx *bbolt.Tx) error {
-		meta := tx.Bucket(tableMeta)
-		if meta == nil {
-			return errForeign
-		}
-		mark := meta.Get(keyFormat)
-		old = len(mark) > headSize-1 && mark[4] < format
-		return checkMark(mark)
-	})
-	if err != nil {
-		return damaged(s.path, err)
-	}
-	if !old {
+		old = tx.Bucket(tableMeta).Get(keyFormat)[4] < fileFormat // check has seen it
 		return nil
+	})
+	if err != nil || !old {
+		return err
 	}
-	s.options.Log.Info("bringing the data file to a newer format", "path", s.path, "format", format)
 	err = s.db.Update(func(tx *bbolt.Tx) error {
 		if _, err := tx.CreateBucketIfNotExists(tableBodies); err != nil {
 			return err
 		}
-		return tx.Bucket(tableMeta).Put(keyFormat, seal(keyFormat, make([]byte, headSize)))
+		return mark(tx.Bucket(tableMeta))
 	})
 	if err != nil {
-		return fmt.Errorf("bringing %s to a newer format: %w", s.path, err)
+		return fmt.Errorf("%w: cannot mark %s as of format %d: %w", edition.ErrConfig, s.path, fileFormat, err)
 	}
+	s.options.Log.Info("the data file has a newer format from now on; older programs do not read it", "path", s.path, "format", fileFormat)
 	return nil
 }
 
 // checkMark checks the record that says that a file is ours, and of which
 // format.
 func checkMark(mark []byte) error {
-	if len(mark) >= headSize && mark[4] > format {
-		return fmt.Errorf("its format is %d and this program knows none above %d: a newer one has written it", mark[4], format)
-	}
-	if _, err := unseal(keyFormat, mark); err != nil {
+	switch {
+	case len(mark) < headSize:
+		return errForeign
+	case mark[4] > fileFormat:
+		return fmt.Errorf("its format is %d and this program knows none above %d: a newer one has written it", mark[4], fileFormat)
+	case mark[4] == 0 || binary.LittleEndian.Uint32(mark) != checksum(keyFormat, mark):
 		return errForeign
 	}
 	return nil

@@ -11,9 +11,10 @@ import (
 )
 
 // Every value in a table or in the journal is a CRC-32C, little-endian, over
-// its key and what follows; a format byte; and a body.
+// its key and what follows; a format byte; and a body. Only the mark of the
+// file has another byte there, see fileFormat.
 const (
-	format   = 2 // 1 knew no bodies
+	format   = 1
 	headSize = 5
 )
 
@@ -34,7 +35,7 @@ func checksum(key, value []byte) uint32 {
 
 // unseal checks a value and returns its body.
 func unseal(key, value []byte) ([]byte, error) {
-	if len(value) < headSize || value[4] == 0 || value[4] > format || binary.LittleEndian.Uint32(value) != checksum(key, value) {
+	if len(value) < headSize || value[4] != format || binary.LittleEndian.Uint32(value) != checksum(key, value) {
 		return nil, fmt.Errorf("%w (key %.12x…)", errRecord, key)
 	}
 	return value[headSize:], nil

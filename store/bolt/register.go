@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/edition-push/edition"
 )
@@ -30,8 +31,8 @@ func (s *Store) Register(ctx context.Context, r edition.Registration) error {
 		} else if keys, err = s.move(sh, r.UAID, a, r.Proof, r.Owner, up, now); err != nil {
 			return nil, err
 		}
-		if r.Route != nil {
-			s.route(sh, r.UAID, a, *r.Route)
+		if r.Routes != nil {
+			s.route(sh, r.UAID, a, r.Routes.Over(a.routes))
 		}
 		x, ok, err := s.find(sh, r.Key)
 		if err != nil {
@@ -91,14 +92,17 @@ func (s *Store) touch(sh *shard, u edition.UAID, a *agent) {
 	s.keepAgent(sh, u, a)
 }
 
-// route changes a device's route.
-func (s *Store) route(sh *shard, u edition.UAID, a *agent, r edition.Route) {
-	if a.route.Driver != r.Driver || string(a.route.Target) != string(r.Target) {
-		s.touch(sh, u, a)
-		a.route = r
-		if !r.IsZero() {
-			s.routed.add(u)
-		}
+// route changes a device's routes. They are replaced, never modified: readers
+// may still have the old ones.
+func (s *Store) route(sh *shard, u edition.UAID, a *agent, rs edition.Routes) {
+	same := slices.EqualFunc(a.routes, rs, func(x, y edition.Route) bool { return x.Same(y) && x.Confirm == y.Confirm })
+	if same {
+		return
+	}
+	s.touch(sh, u, a)
+	a.routes = rs
+	if len(rs) > 0 {
+		s.routed.add(u)
 	}
 }
 
@@ -172,7 +176,7 @@ func (s *Store) Agent(u edition.UAID) (edition.Agent, error) {
 	}
 	up, _ := s.upstreams.get(a.up)
 	return edition.Agent{
-		UAID: u, Proof: a.proof, Owner: a.owner, Upstream: up.name, Route: a.route, Seen: fromMillis(a.seen),
+		UAID: u, Proof: a.proof, Owner: a.owner, Upstream: up.name, Routes: a.routes, Seen: fromMillis(a.seen),
 	}, nil
 }
 

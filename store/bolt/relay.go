@@ -57,8 +57,8 @@ func (s *Store) settleParties(ctx context.Context) error {
 	return s.await(ctx, done)
 }
 
-// SetRoute implements edition.Store.
-func (s *Store) SetRoute(ctx context.Context, h edition.Holder, r edition.Route) error {
+// ChangeRoutes implements edition.Store.
+func (s *Store) ChangeRoutes(ctx context.Context, h edition.Holder, change func(edition.Routes) edition.Routes) error {
 	if h.Owner == edition.Direct {
 		return s.change(ctx, h.UAID, func(sh *shard, _ int64) ([]edition.Key, error) {
 			a, err := s.findAgent(sh, h.UAID)
@@ -68,14 +68,14 @@ func (s *Store) SetRoute(ctx context.Context, h edition.Holder, r edition.Route)
 			if a == nil {
 				return nil, errNobody
 			}
-			s.route(sh, h.UAID, a, r)
+			s.route(sh, h.UAID, a, change(a.routes))
 			return nil, nil
 		})
 	}
 	if err := s.Err(); err != nil {
 		return err
 	}
-	if !s.relays.change(uint32(h.Owner), func(p *party) { p.route = r }) {
+	if !s.relays.change(uint32(h.Owner), func(p *party) { p.routes = change(p.routes) }) {
 		return errNobody
 	}
 	return s.settleParties(ctx)
@@ -85,26 +85,26 @@ func (s *Store) SetRoute(ctx context.Context, h edition.Holder, r edition.Route)
 func (s *Store) Kickable(h edition.Holder) bool {
 	if h.Owner != edition.Direct {
 		p, _ := s.relays.get(uint32(h.Owner))
-		return !p.route.IsZero()
+		return len(p.routes) > 0
 	}
 	return !s.routed.none(h.UAID)
 }
 
-// RouteOf implements edition.Store.
-func (s *Store) RouteOf(h edition.Holder) (edition.Route, error) {
+// Routes implements edition.Store.
+func (s *Store) Routes(h edition.Holder) (edition.Routes, error) {
 	if h.Owner != edition.Direct {
 		p, _ := s.relays.get(uint32(h.Owner))
-		return p.route, nil
+		return p.routes, nil
 	}
 	if s.routed.none(h.UAID) {
-		return edition.Route{}, nil
+		return nil, nil
 	}
 	sh := &s.shards[shardOf(h.UAID)]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	a, err := s.findAgent(sh, h.UAID)
 	if a == nil || err != nil {
-		return edition.Route{}, err
+		return nil, err
 	}
-	return a.route, nil
+	return a.routes, nil
 }

@@ -133,7 +133,7 @@ func (s *Store) learnAfter(after []byte) (next []byte, err error) {
 			if err != nil {
 				return err
 			}
-			if !a.route.IsZero() {
+			if len(a.routes) > 0 {
 				s.routed.add(edition.UAID(k))
 			}
 		}

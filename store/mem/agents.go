@@ -25,8 +25,8 @@ func (s *Store) Register(_ context.Context, r edition.Registration) error {
 		d.move(r.Owner)
 	}
 	d.Upstream, d.Seen = r.Upstream, s.now()
-	if r.Route != nil {
-		d.Route = *r.Route
+	if r.Routes != nil {
+		d.Routes = r.Routes.Over(d.Routes)
 	}
 	if s.app(r.Key) == nil {
 		d.register(r.AppID, s.now())
@@ -115,48 +115,49 @@ func (s *Store) Bind(_ context.Context, a edition.Agent) error {
 	return nil
 }
 
-// SetRoute implements edition.Store.
-func (s *Store) SetRoute(_ context.Context, h edition.Holder, r edition.Route) error {
+// ChangeRoutes implements edition.Store.
+func (s *Store) ChangeRoutes(_ context.Context, h edition.Holder, change func(edition.Routes) edition.Routes) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failure != nil {
 		return s.failure
 	}
-	route := s.route(h)
-	if route == nil {
+	routes := s.routes(h)
+	if routes == nil {
 		return fmt.Errorf("%w: nobody to be kicked by that name", edition.ErrNotFound)
 	}
-	*route = r
+	*routes = change(*routes)
 	return nil
 }
 
 // Kickable implements edition.Store.
 func (s *Store) Kickable(h edition.Holder) bool {
-	r, err := s.RouteOf(h)
-	return err != nil || !r.IsZero()
+	rs, err := s.Routes(h)
+	return err != nil || len(rs) > 0
 }
 
-// RouteOf implements edition.Store.
-func (s *Store) RouteOf(h edition.Holder) (edition.Route, error) {
+// Routes implements edition.Store.
+func (s *Store) Routes(h edition.Holder) (edition.Routes, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if route := s.route(h); route != nil {
-		return *route, nil
+	if routes := s.routes(h); routes != nil {
+		return *routes, nil
 	}
-	return edition.Route{}, nil
+	return nil, nil
 }
 
-func (s *Store) route(h edition.Holder) *edition.Route {
+// routes returns where a party's routes stand, nil for an unknown one.
+func (s *Store) routes(h edition.Holder) *edition.Routes {
 	if h.Owner == edition.Direct {
 		if d := s.devices[h.UAID]; d != nil {
-			return &d.Route
+			return &d.Routes
 		}
 		return nil
 	}
 	if int(h.Owner) > len(s.relays) {
 		return nil
 	}
-	return &s.relays[h.Owner-1].route
+	return &s.relays[h.Owner-1].routes
 }
 
 // Relay implements edition.Store.

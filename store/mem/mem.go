@@ -54,7 +54,7 @@ type device struct {
 
 type relay struct {
 	name, id string
-	route    edition.Route
+	routes   edition.Routes
 }
 
 // app is one registration and what is known of its versions.

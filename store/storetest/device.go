@@ -37,7 +37,7 @@ var deviceTests = map[string]func(*fixture){
 		k := f.app(relay, "up")
 		a, err := f.s.Agent(k.UAID)
 		f.ok(err)
-		if a.UAID != k.UAID || a.Proof != f.proof || a.Owner != relay || a.Upstream != "up" || !a.Route.IsZero() || a.Seen.IsZero() {
+		if a.UAID != k.UAID || a.Proof != f.proof || a.Owner != relay || a.Upstream != "up" || a.Routes != nil || a.Seen.IsZero() {
 			f.Fatalf("%+v", a)
 		}
 		_, err = f.s.Agent(edition.NewUAID())
@@ -59,40 +59,6 @@ var deviceTests = map[string]func(*fixture){
 		f.ok(f.s.Register(f.ctx(), edition.Registration{Key: k, Proof: f.proof, Upstream: "up"}))
 		f.state(k, edition.StateNone, 0)
 		f.wantResult(f.put(k, 1), stored(1))
-	},
-	"routes": func(f *fixture) {
-		k := f.app(edition.Direct, "")
-		h := edition.Holder{UAID: k.UAID}
-		is := func(h edition.Holder, driver, target string) {
-			f.Helper()
-			if driver != "" && !f.s.Kickable(h) {
-				f.Fatalf("%v has a route and is not kickable", h)
-			}
-			got, err := f.s.RouteOf(h)
-			f.ok(err)
-			if got.Driver != driver || string(got.Target) != target {
-				f.Fatalf("route %s %s, want %s %s", got.Driver, got.Target, driver, target)
-			}
-		}
-		is(h, "", "")
-		route := edition.Route{Driver: "udp", Target: []byte(`{"ip":"10.0.0.1"}`)}
-		f.ok(f.s.SetRoute(f.ctx(), h, route))
-		is(h, "udp", `{"ip":"10.0.0.1"}`)
-		f.ok(f.s.Register(f.ctx(), edition.Registration{Key: k, Proof: f.proof}))
-		is(h, "udp", `{"ip":"10.0.0.1"}`)
-		f.ok(f.s.Register(f.ctx(), edition.Registration{Key: k, Proof: f.proof, Route: &edition.Route{Driver: "apns", Target: []byte(`1`)}}))
-		is(h, "apns", "1")
-		f.ok(f.s.SetRoute(f.ctx(), h, edition.Route{}))
-		is(h, "", "")
-		is(edition.Holder{UAID: edition.NewUAID()}, "", "")
-		f.wantErr(f.s.SetRoute(f.ctx(), edition.Holder{UAID: edition.NewUAID()}, route), edition.ErrNotFound)
-		relay := f.relay("r", "1")
-		is(edition.Holder{Owner: relay}, "", "")
-		f.ok(f.s.SetRoute(f.ctx(), edition.Holder{Owner: relay}, route))
-		is(edition.Holder{Owner: relay}, "udp", `{"ip":"10.0.0.1"}`)
-		f.relay("r", "2")
-		is(edition.Holder{Owner: relay}, "udp", `{"ip":"10.0.0.1"}`)
-		f.wantErr(f.s.SetRoute(f.ctx(), edition.Holder{Owner: relay + 1}, route), edition.ErrNotFound)
 	},
 	"a device roams": func(f *fixture) {
 		one, two := f.relay("one", "1"), f.relay("two", "1")

@@ -99,6 +99,36 @@ func (m *machine) update(r *rapid.T) edition.Update {
 	return u.Normalize()
 }
 
+// routes draws what a device may register, also nothing.
+func (m *machine) routes(r *rapid.T) edition.Routes {
+	rs := edition.Routes{}
+	for range rapid.IntRange(0, 2).Draw(r, "routes") {
+		rs = append(rs, edition.Route{
+			Driver:  rapid.SampledFrom([]string{"udp", "fcm"}).Draw(r, "driver"),
+			Target:  []byte(rapid.SampledFrom([]string{"1", "2"}).Draw(r, "target")),
+			Confirm: rapid.SampledFrom([]string{"", "CODE"}).Draw(r, "confirm"),
+		})
+	}
+	return rs
+}
+
+// change draws one of the ways in which routes are changed.
+func (m *machine) change(r *rapid.T) func(edition.Routes) edition.Routes {
+	rs := m.routes(r)
+	return rapid.SampledFrom([]func(edition.Routes) edition.Routes{
+		func(edition.Routes) edition.Routes { return nil },
+		func(old edition.Routes) edition.Routes { return rs.Over(old) },
+		func(old edition.Routes) edition.Routes {
+			out, _ := old.Gone(edition.Route{Driver: "udp", Target: []byte("1")})
+			return out
+		},
+		func(old edition.Routes) edition.Routes {
+			out, _ := old.Confirmed("CODE")
+			return out
+		},
+	}).Draw(r, "change")
+}
+
 // same compares what both say.
 func same[T any](r *rapid.T, call func(edition.Store) T, m *machine) {
 	r.Helper()
@@ -128,7 +158,7 @@ func (m *machine) steps() map[string]func(*rapid.T) {
 				Proof: edition.Proof{rapid.SampledFrom([]byte{1, 1, 1, 2}).Draw(r, "proof")},
 			}
 			if rapid.Bool().Draw(r, "routed") {
-				reg.Route = &edition.Route{Driver: "udp", Target: []byte(m.version(r).String())}
+				reg.Routes = m.routes(r)
 			}
 			same(r, func(s edition.Store) error { return kind(s.Register(ctx, reg)) }, m)
 		},
@@ -150,8 +180,8 @@ func (m *machine) steps() map[string]func(*rapid.T) {
 		},
 		"route": func(r *rapid.T) {
 			h := edition.Holder{Owner: m.owner(r), UAID: m.key(r).UAID}.Party()
-			route := edition.Route{Driver: rapid.SampledFrom([]string{"", "udp"}).Draw(r, "driver")}
-			same(r, func(s edition.Store) error { return kind(s.SetRoute(ctx, h, route)) }, m)
+			change := m.change(r)
+			same(r, func(s edition.Store) error { return kind(s.ChangeRoutes(ctx, h, change)) }, m)
 		},
 		"deliver": func(r *rapid.T) {
 			u := m.update(r)
@@ -206,8 +236,8 @@ func (m *machine) compare(r *rapid.T) {
 		same(r, func(s edition.Store) []any {
 			a, err := s.Agent(u)
 			a.Seen = time.Time{}
-			route, rerr := s.RouteOf(edition.Holder{UAID: u})
-			return []any{a, kind(err), route, rerr}
+			routes, rerr := s.Routes(edition.Holder{UAID: u})
+			return []any{a, kind(err), routes, rerr, len(routes) > 0 && !s.Kickable(edition.Holder{UAID: u})}
 		}, m)
 		for _, owner := range m.relays {
 			same(r, func(s edition.Store) []any {

@@ -26,8 +26,8 @@ func (n *Node) Core(delivered func()) (Core, error) {
 	var c Core
 	c.Kicks, err = kickdrivers.New(kickdrivers.Options{
 		Entries: entries,
-		Route:   n.Store.RouteOf,
-		Forget:  n.forgetRoute,
+		Routes:  n.Store.Routes,
+		Gone:    n.routeGone,
 		// The hub is there before anything is due.
 		StillDue: func(h edition.Holder) bool { return c.Hub.StillDue(h) },
 		Log:      n.Log,
@@ -47,9 +47,15 @@ func (n *Node) Core(delivered func()) (Core, error) {
 	return c, nil
 }
 
-func (n *Node) forgetRoute(h edition.Holder) {
-	if err := n.Store.SetRoute(context.Background(), h, edition.Route{}); err != nil {
-		n.Log.Warn("cannot forget a route that is gone", "uaid", h.UAID, "err", err)
+// routeGone notes that a driver calls a route gone, unless the device has told
+// another meanwhile.
+func (n *Node) routeGone(h edition.Holder, r edition.Route) {
+	err := n.Store.ChangeRoutes(context.Background(), h, func(old edition.Routes) edition.Routes {
+		rs, _ := old.Gone(r)
+		return rs
+	})
+	if err != nil {
+		n.Log.Warn("cannot note that a route is gone", "uaid", h.UAID, "driver", r.Driver, "err", err)
 	}
 }
 
