@@ -51,8 +51,13 @@ var layers = []struct {
 	{"kickdrivers/log", "kickdrivers/driver", ""},
 	{"kickdrivers/outbound", "", ""},
 	{"kickdrivers/exec", "kickdrivers/driver", ""},
+	{"kickdrivers/gateway", "kickdrivers/driver kickdrivers/outbound wire", ""},
 	{"kickdrivers/kicktest", "kickdrivers/driver", ""},
-	{"kickdrivers", "kickdrivers/driver kickdrivers/log kickdrivers/udp", prom + " github.com/go-viper/mapstructure/v2"},
+	{"kickdrivers", "kickdrivers/driver kickdrivers/gateway kickdrivers/log kickdrivers/udp", prom + " github.com/go-viper/mapstructure/v2"},
+
+	// Kicks on demand: doors that ask the dispatcher.
+	{"gateway", "kickdrivers wire", prom},
+	{"gateway/wakeup", "kickdrivers kickdrivers/outbound", prom + " golang.org/x/sync"},
 
 	// The outside: typed configuration, the one binary, and tests of the whole.
 	{"configs", "kickdrivers wire", "github.com/go-viper/mapstructure/v2 github.com/spf13/viper go.yaml.in/yaml/v3"},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/kickdrivers/driver"
+	"github.com/edition-push/edition/kickdrivers/gateway"
 	"github.com/edition-push/edition/kickdrivers/log"
 	"github.com/edition-push/edition/kickdrivers/udp"
 )
@@ -83,6 +84,8 @@ func decodeDriver(kind string, keys map[string]any) (made, []error) {
 	switch kind {
 	case "udp":
 		return decodeKeys(keys, udp.DefaultConfig(), func(c udp.Config, env driver.Env) (driver.Driver, error) { return udp.New(c, env) })
+	case "gateway":
+		return decodeKeys(keys, gateway.DefaultConfig(), func(c gateway.Config, env driver.Env) (driver.Driver, error) { return gateway.New(c, env) })
 	case "log":
 		return decodeKeys(keys, log.DefaultConfig(), func(c log.Config, env driver.Env) (driver.Driver, error) { return log.New(c, env), nil })
 	}
@@ -91,7 +94,7 @@ func decodeDriver(kind string, keys map[string]any) (made, []error) {
 
 // Kinds are the drivers that decodeDriver has a case for.
 func Kinds() []string {
-	return []string{"udp", "log"}
+	return []string{"udp", "gateway", "log"}
 }
 
 // made is what becomes of a driver's own keys.
