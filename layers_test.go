@@ -46,12 +46,18 @@ var layers = []struct {
 	{"relay", "client wire", prom + " golang.org/x/sync"},
 
 	// Waking. A driver knows nobody; the dispatcher knows its drivers.
-	{"kickdrivers/udp", "", "golang.org/x/net golang.org/x/sys"},
-	{"kickdrivers/log", "", ""},
+	{"kickdrivers/driver", "", ""},
+	{"kickdrivers/udp", "kickdrivers/driver", "golang.org/x/net golang.org/x/sys"},
+	{"kickdrivers/log", "kickdrivers/driver", ""},
 	{"kickdrivers/outbound", "", ""},
 	{"kickdrivers/exec", "kickdrivers/driver", ""},
-	{"kickdrivers/kicktest", "", ""},
-	{"kickdrivers", "kickdrivers/log kickdrivers/udp", prom + " github.com/go-viper/mapstructure/v2"},
+	{"kickdrivers/gateway", "kickdrivers/driver kickdrivers/outbound wire", ""},
+	{"kickdrivers/kicktest", "kickdrivers/driver", ""},
+	{"kickdrivers", "kickdrivers/driver kickdrivers/gateway kickdrivers/log kickdrivers/udp", prom + " github.com/go-viper/mapstructure/v2"},
+
+	// Kicks on demand: doors that ask the dispatcher.
+	{"gateway", "kickdrivers wire", prom},
+	{"gateway/wakeup", "kickdrivers kickdrivers/outbound", prom + " golang.org/x/sync"},
 
 	// The outside: typed configuration, the one binary, and tests of the whole.
 	{"configs", "kickdrivers wire", "github.com/go-viper/mapstructure/v2 github.com/spf13/viper go.yaml.in/yaml/v3"},

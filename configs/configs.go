@@ -22,6 +22,8 @@ type Node struct {
 	Hub     Hub              `yaml:"hub"`
 	Session Session          `yaml:"session"`
 	Kicks   []map[string]any `yaml:"kicks"` // the drivers, see kickdrivers.Decode
+	Gateway Gateway          `yaml:"gateway"`
+	Wakeup  Wakeup           `yaml:"wakeup"`
 	Drain   time.Duration    `yaml:"drain"` // over which connections are closed at a stop
 	Log     Log              `yaml:"log"`
 }
@@ -41,6 +43,9 @@ type Relay struct {
 
 	Name      string     `yaml:"name"` // this relay's name towards its upstreams
 	Upstreams []Upstream `yaml:"upstreams"`
+	// UpstreamKicks are what upstreams may ask of the drivers here, over the
+	// relay's own connection to them; without drivers nothing.
+	UpstreamKicks Rights `yaml:"upstream_kicks"`
 }
 
 // TLS makes the device door speak HTTPS.

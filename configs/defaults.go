@@ -19,9 +19,10 @@ func DefaultServer() Server {
 // upstream is said.
 func DefaultRelay() Relay {
 	return Relay{
-		Node:      defaultNode("127.0.0.1:8081", "127.0.0.1:9081"),
-		Name:      "relay",
-		Upstreams: []Upstream{},
+		Node:          defaultNode("127.0.0.1:8081", "127.0.0.1:9081"),
+		Name:          "relay",
+		Upstreams:     []Upstream{},
+		UpstreamKicks: defaultRights(),
 	}
 }
 
@@ -60,9 +61,11 @@ func defaultNode(listen, admin string) Node {
 			RegisterBurst: 20_000,
 			RelayWindow:   16,
 		},
-		Kicks: kickdrivers.Default(),
-		Drain: 10 * time.Second,
-		Log:   Log{Level: "info", Format: "text"},
+		Kicks:   kickdrivers.Default(),
+		Gateway: defaultGateway(),
+		Wakeup:  defaultWakeup(),
+		Drain:   10 * time.Second,
+		Log:     Log{Level: "info", Format: "text"},
 	}
 }
 

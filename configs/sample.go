@@ -44,10 +44,10 @@ func withoutTokens(cfg any) any {
 	}
 	switch c := cfg.(type) {
 	case Server:
-		c.Relays = hide(c.Relays)
+		c.Relays, c.Gateway.Callers = hide(c.Relays), c.Gateway.withoutTokens()
 		return c
 	case Relay:
-		c.Relays = hide(c.Relays)
+		c.Relays, c.Gateway.Callers = hide(c.Relays), c.Gateway.withoutTokens()
 		c.Upstreams = slices.Clone(c.Upstreams)
 		for i := range c.Upstreams {
 			if c.Upstreams[i].TokenFile != "" {

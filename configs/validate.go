@@ -32,7 +32,8 @@ func (s *Server) check() []string {
 
 func (r *Relay) check() []string {
 	c := new(check)
-	r.Node.check(c)
+	kinds := r.Node.check(c)
+	r.UpstreamKicks.check(c, "upstream_kicks", kinds)
 	c.name("name", r.Name)
 	if len(r.Upstreams) == 0 {
 		c.fault("upstreams", "empty: a relay needs one, as with --upstream http://127.0.0.1:8080")
@@ -88,7 +89,8 @@ func sharedToken(data string) string {
 	return file
 }
 
-func (n *Node) check(c *check) {
+// check returns the kinds of drivers, see checkKicks.
+func (n *Node) check(c *check) map[string]string {
 	c.address("listen", n.Listen)
 	c.address("admin", n.Admin)
 	if n.Data == "" {
@@ -108,12 +110,28 @@ func (n *Node) check(c *check) {
 	c.between("hub.grace", n.Hub.Grace, 0, time.Second)
 
 	n.Session.check(c)
-	if _, err := kickdrivers.Decode(n.Kicks); err != nil {
-		c.faults = append(c.faults, leavesOfError(err)...)
-	}
+	kinds := n.checkKicks(c)
+	n.Gateway.check(c, kinds)
+	n.Wakeup.check(c, kinds)
 	c.between("drain", n.Drain, 0, 10*time.Minute)
 	c.oneOf("log.level", n.Log.Level, "debug", "info", "warn", "error")
 	c.oneOf("log.format", n.Log.Format, "text", "json")
+	return kinds
+}
+
+// checkKicks returns the kinds of drivers by the names of their entries, nil
+// when those cannot be read.
+func (n *Node) checkKicks(c *check) map[string]string {
+	entries, err := kickdrivers.Decode(n.Kicks)
+	if err != nil {
+		c.faults = append(c.faults, leavesOfError(err)...)
+		return nil
+	}
+	kinds := make(map[string]string, len(entries))
+	for _, e := range entries {
+		kinds[e.Name] = e.Driver
+	}
+	return kinds
 }
 
 // leavesOfError returns the texts of all errors that were joined into one.

@@ -107,6 +107,7 @@ type fakeKicker struct {
 	room  int // -1: endless
 	due   []edition.Holder
 	stops []edition.Holder
+	acked []edition.Holder
 }
 
 func (k *fakeKicker) Due(p edition.Holder) bool {
@@ -126,6 +127,12 @@ func (k *fakeKicker) Stop(p edition.Holder) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.stops = append(k.stops, p)
+}
+
+func (k *fakeKicker) Acked(p edition.Holder) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.acked = append(k.acked, p)
 }
 
 func (k *fakeKicker) makeRoom(n int) {

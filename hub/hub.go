@@ -42,6 +42,9 @@ type Kicker interface {
 	Found(party edition.Holder) bool
 	// Stop says that the party has connected.
 	Stop(party edition.Holder)
+	// Acked says that the party has acknowledged something. It is called for
+	// every ack, and so costs next to nothing when nobody was kicked.
+	Acked(party edition.Holder)
 }
 
 // Options of a Hub.
@@ -247,6 +250,9 @@ func (h *Hub) Ack(owner edition.Owner, u edition.Update, state edition.AckState)
 	if h.told != nil && state == edition.AckDelivered {
 		h.told()
 	}
+	if h.kick != nil && n.Cleared > 0 && state != edition.AckRefused {
+		h.acked(owner, u)
+	}
 	if n.Cleared > 0 {
 		h.acks.WithLabelValues("cleared").Add(float64(n.Cleared))
 	}
@@ -257,6 +263,18 @@ func (h *Hub) Ack(owner edition.Owner, u edition.Update, state edition.AckState)
 		h.acks.WithLabelValues("ignored").Add(float64(n.Ignored))
 	}
 	return nil
+}
+
+// acked tells the Kicker whose ack did something, each party once in a row.
+func (h *Hub) acked(owner edition.Owner, u edition.Update) {
+	var last edition.Holder
+	for i, e := range u {
+		party := edition.Holder{Owner: owner, UAID: e.UAID}.Party()
+		if i == 0 || party != last {
+			h.kick.Acked(party)
+			last = party
+		}
+	}
 }
 
 // Drain refuses events from now on and lets nobody be kicked.
@@ -274,7 +292,7 @@ func (h *Hub) due(party edition.Holder) {
 
 const (
 	scanChunk = 512                    // parties read from the store at once
-	scanRest  = 4                      // times as long as a chunk took, before the next: kicks can wait
+	scanRest  = 4                      // times as long as reading a chunk took, before the next: kicks can wait
 	scanPause = 100 * time.Millisecond // when the Kicker is full
 	scanAgain = 10 * time.Second       // when the store could not be read
 	scanEvery = 10 * time.Minute       // even when nothing was refused
@@ -313,6 +331,7 @@ func (h *Hub) scanDue(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		took := time.Since(start)
 		for _, party := range found {
 			if !h.store.Kickable(party) {
 				continue
@@ -325,7 +344,7 @@ func (h *Hub) scanDue(ctx context.Context) error {
 			return nil
 		}
 		after = found[len(found)-1]
-		sleep(ctx, scanRest*time.Since(start))
+		sleep(ctx, scanRest*took)
 	}
 	return nil
 }

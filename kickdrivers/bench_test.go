@@ -27,10 +27,10 @@ func BenchmarkUDP(b *testing.B) {
 	defer func() { _ = sink.Close() }()
 	port := uint16(sink.LocalAddr().(*net.UDPAddr).Port)
 	to := make([]netip.AddrPort, b.N)
-	routes := make([]edition.Route, b.N)
+	routes := make([]edition.Routes, b.N)
 	for i := range to {
 		to[i] = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, byte(1 + i>>16), byte(i >> 8), byte(1 + i%254)}), port)
-		routes[i] = edition.Route{Driver: "udp", Target: json.RawMessage(fmt.Sprintf(`{"ip":"%s","port":%d,"proto":"udp","own":true}`, to[i].Addr(), port))}
+		routes[i] = edition.Routes{{Driver: "udp", Target: json.RawMessage(fmt.Sprintf(`{"ip":"%s","port":%d,"proto":"udp","own":true}`, to[i].Addr(), port))}}
 	}
 	bare := bareLoop(b, to)
 	full, reg := dispatched(b, routes)
@@ -59,7 +59,7 @@ func bareLoop(b *testing.B, to []netip.AddrPort) time.Duration {
 	return time.Since(start)
 }
 
-func dispatched(b *testing.B, routes []edition.Route) (time.Duration, *prometheus.Registry) {
+func dispatched(b *testing.B, routes []edition.Routes) (time.Duration, *prometheus.Registry) {
 	entries, err := kickdrivers.Decode([]map[string]any{{
 		"driver": "udp", "rate": 0, "grace": "0s", "retry_min": "1h", "retry_max": "1h", "max_waiting": max(1, len(routes)),
 		"target_counters": 1 << 22,
@@ -72,7 +72,7 @@ func dispatched(b *testing.B, routes []edition.Route) (time.Duration, *prometheu
 	left, done := len(routes), make(chan struct{})
 	d, err := kickdrivers.New(kickdrivers.Options{
 		Entries: entries, Metrics: reg,
-		Route: func(who edition.Holder) (edition.Route, error) {
+		Routes: func(who edition.Holder) (edition.Routes, error) {
 			return routes[binary.BigEndian.Uint32(who.UAID[:])], nil
 		},
 		StillDue: func(edition.Holder) bool {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,18 +33,22 @@ func TestCheck(t *testing.T) {
 			{kick: `{"driver":"six"}`, err: edition.ErrForbidden, says: `"six" is not one of ["one" "two"]`},
 			{kick: `{"driver":""}`, err: edition.ErrForbidden},
 			{kick: `{"driver":7}`, err: edition.ErrMalformed},
-			{kick: `[]`, err: edition.ErrMalformed},
+			{kick: `[]`},
 			{kick: `"udp"`, err: edition.ErrMalformed},
 			{kick: `{"driver":"one"`, err: edition.ErrMalformed},
 			{kick: `{"driver":"one"} x`, err: edition.ErrMalformed},
 			{kick: `{"x":"` + strings.Repeat("x", 5000) + `"}`, err: edition.ErrMalformed, says: "more than 4096"},
 		} {
-			route, err := r.d.Check(json.RawMessage(c.kick), netip.Addr{}, 100)
+			routes, err := r.d.Check(json.RawMessage(c.kick), netip.Addr{}, 100)
 			if !errors.Is(err, c.err) || err != nil && !strings.Contains(err.Error(), c.says) {
 				t.Errorf("Check(%.60s): error %v, want %v saying %q", c.kick, err, c.err, c.says)
 			}
-			if err == nil && (route.Driver != c.driver || c.driver != "" && string(route.Target) != "7") {
-				t.Errorf("Check(%.60s) = %v, want the driver %q", c.kick, route, c.driver)
+			var want edition.Routes
+			if c.driver != "" {
+				want = edition.Routes{{Driver: c.driver, Target: json.RawMessage("7")}}
+			}
+			if err == nil && !slices.EqualFunc(routes, want, edition.Route.Same) {
+				t.Errorf("Check(%.60s) = %v, want %v", c.kick, routes, want)
 			}
 		}
 	}, two, two)

@@ -3,10 +3,12 @@ package kickdrivers
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"regexp"
+	"strings"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/kickdrivers/driver"
+	"github.com/edition-push/edition/kickdrivers/gateway"
 	"github.com/edition-push/edition/kickdrivers/log"
 	"github.com/edition-push/edition/kickdrivers/udp"
 )
@@ -73,23 +75,43 @@ func decodeEntry(m map[string]any) (Entry, []error) {
 		faults = append(faults, fmt.Errorf("name: %q is not 1 to 32 of a-z 0-9 . _ -", c.Name))
 	}
 	faults = append(faults, c.Policy.faults()...)
-	open, errs := decodeDriver(c.Driver, c.Rest)
-	return Entry{Name: c.Name, Policy: c.Policy, Open: open}, append(faults, errs...)
+	own, errs := decodeDriver(c.Driver, c.Rest)
+	return Entry{Name: c.Name, Driver: c.Driver, Policy: c.Policy, Fingerprint: own.print, Open: own.open}, append(faults, errs...)
 }
 
 // decodeDriver is the list of drivers: a case each.
-func decodeDriver(driver string, keys map[string]any) (open func(*slog.Logger) (Driver, error), faults []error) {
-	switch driver {
+func decodeDriver(kind string, keys map[string]any) (made, []error) {
+	switch kind {
 	case "udp":
-		c := udp.DefaultConfig()
-		faults = append(strict(keys, &c), c.Faults()...)
-		open = func(l *slog.Logger) (Driver, error) { return udp.New(c, l) }
+		return decodeKeys(keys, udp.DefaultConfig(), func(c udp.Config, env driver.Env) (driver.Driver, error) { return udp.New(c, env) })
+	case "gateway":
+		return decodeKeys(keys, gateway.DefaultConfig(), func(c gateway.Config, env driver.Env) (driver.Driver, error) { return gateway.New(c, env) })
 	case "log":
-		c := log.DefaultConfig()
-		faults = append(strict(keys, &c), c.Faults()...)
-		open = func(l *slog.Logger) (Driver, error) { return log.New(c, l), nil }
-	default:
-		faults = []error{fmt.Errorf("driver: %q is not udp or log", driver)}
+		return decodeKeys(keys, log.DefaultConfig(), func(c log.Config, env driver.Env) (driver.Driver, error) { return log.New(c, env), nil })
 	}
-	return open, faults
+	return made{}, []error{fmt.Errorf("driver: %q is not one of %s", kind, strings.Join(Kinds(), ", "))}
+}
+
+// Kinds are the drivers that decodeDriver has a case for.
+func Kinds() []string {
+	return []string{"udp", "gateway", "log"}
+}
+
+// made is what becomes of a driver's own keys.
+type made struct {
+	open  func(driver.Env) (driver.Driver, error)
+	print string // see Entry.Fingerprint
+}
+
+// decodeKeys reads a driver's own keys into its configuration c, which holds
+// the defaults.
+func decodeKeys[C interface{ Faults() []error }](keys map[string]any, c C, open func(C, driver.Env) (driver.Driver, error)) (made, []error) {
+	faults := append(strict(keys, &c), c.Faults()...)
+	if len(faults) > 0 {
+		return made{}, faults
+	}
+	return made{
+		open:  func(env driver.Env) (driver.Driver, error) { return open(c, env) },
+		print: fingerprint(c),
+	}, nil
 }

@@ -3,18 +3,14 @@ package kickdrivers_test
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/kickdrivers"
-	"github.com/edition-push/edition/kickdrivers/kicktest"
+	"github.com/edition-push/edition/kickdrivers/driver"
 )
-
-// The suite's own idea of a driver is the dispatcher's.
-var _ kickdrivers.Driver = kicktest.Driver(nil)
 
 // with is an entry for udp that is good but for these keys.
 func with(kv ...any) map[string]any {
@@ -56,7 +52,7 @@ func TestDecodeFaults(t *testing.T) {
 		{with("break_for", "1h"), "break_for: 1h0m0s is not between 100ms and 5m"},
 		{with("max_waiting", 0), "max_waiting: 0 is not between 1 and 50 million"},
 		{with("name", "A b"), `name: "A b" is not 1 to 32 of a-z 0-9 . _ -`},
-		{with("driver", "pigeon", "networks", nil), `driver: "pigeon" is not udp or log`},
+		{with("driver", "pigeon", "networks", nil), `driver: "pigeon" is not one of ` + strings.Join(kickdrivers.Kinds(), ", ")},
 		{with("driver", "log"), "networks: unknown key"},
 
 		{with("networks", nil), "networks: none is given, so that nobody could be kicked"},
@@ -81,7 +77,7 @@ func TestDecodeFaults(t *testing.T) {
 		{with("bind", []any{"eth0"}), `bind[0]: "eth0" is not an IP address of this machine`},
 		{with("bind", []any{"127.0.0.1", "127.0.0.2"}), `bind[1]: "127.0.0.2" is the second address of its family`},
 		{with("tcp_timeout", "0s", "tcp_parallel", 0), "tcp_timeout: 0s is not between 10ms and 1m\ntcp_parallel: 0 is not between 1 and 4096"},
-		{with("target_rate", -1.0, "target_burst", 0, "target_counters", 0), "target_rate: -1 is not 0 (no limit) or between 0.001 and 1e6 kicks a second\ntarget_burst: 0 is not between 1 and 1e6\ntarget_counters: 0 is not between 1 and 2^26"},
+		{with("target_rate", -1.0, "target_burst", 0, "target_counters", -1), "target_rate: -1 is not 0 (no limit) or between 0.001 and 1e6 kicks a second\ntarget_burst: 0 is not between 1 and 1e6\ntarget_counters: -1 is not 0 (large enough) or between 1 and 2^26"},
 		{map[string]any{"name": "lan", "driver": "log", "level": "loud"}, `level: "loud" is not debug, info or warn`},
 	} {
 		_, err := kickdrivers.Decode([]map[string]any{c.entry})
@@ -128,7 +124,7 @@ func TestDecode(t *testing.T) {
 		t.Errorf("an entry without a name is %q, want that of its driver", entries[1].Name)
 	}
 	for _, e := range entries {
-		d, err := e.Open(slog.New(slog.DiscardHandler))
+		d, err := e.Open(driver.Env{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -77,6 +77,7 @@ func TestMinIntervalSpansConnections(t *testing.T) {
 		r.pass(7 * time.Second)
 		r.kicked("a", 300*ms, 5300*ms)
 		r.d.Stop(who)
+		r.d.Acked(who)
 		r.pass(6 * time.Second)
 		r.held(0)
 		r.d.Due(who)
@@ -222,7 +223,7 @@ func TestRouteOfADriverThatIsNoMore(t *testing.T) {
 		r.pass(time.Minute)
 		r.held(1)
 		r.mu.Lock()
-		r.routes[who] = edition.Route{Driver: "one", Target: []byte("a")}
+		r.routes[who] = edition.Routes{{Driver: "one", Target: []byte("a")}}
 		r.mu.Unlock()
 		r.d.Due(who)
 		r.pass(time.Second)
@@ -238,7 +239,7 @@ func TestGone(t *testing.T) {
 		r.answers(func(target string) error {
 			if target == "b" { // the device tells a new route just now
 				r.mu.Lock()
-				r.routes[b] = edition.Route{Driver: "one", Target: []byte("new")}
+				r.routes[b] = edition.Routes{{Driver: "one", Target: []byte("new")}}
 				r.mu.Unlock()
 			}
 			return fmt.Errorf("%w: unregistered", edition.ErrGone)

@@ -5,31 +5,43 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/edition-push/edition/kickdrivers/driver"
 )
 
 // breakMax bounds how long a breaker stays open.
 const breakMax = 5 * time.Minute
 
 // gate is one entry at work: its driver, its rate, its breaker, and the
-// parties that wait for one of these.
+// parties and errands that wait for one of these.
 type gate struct {
 	// Fixed after construction.
 	name   string
-	index  uint8 // in Dispatcher.gates
-	policy Policy
-	driver Driver
-	counts [outcomes]prometheus.Counter
+	kind   string
+	print  string // see Entry.Fingerprint
+	driver driver.Driver
+	counts *[outcomes]tally
 	took   prometheus.Observer // seconds from kick to connect
+	acked  prometheus.Observer // seconds from kick to ACK
 	open   prometheus.Gauge
 
 	// Guarded by Dispatcher.mu.
+	policy   Policy
+	budget   *budget // of its targets; nil: no limit
+	slot     uint8   // in Dispatcher.slots
+	retired  bool    // no longer in the list; closed when users is 0
+	users    int     // who has the driver in hand: batches, checks
 	queue    list
+	errands  []*errand
+	turn     bool    // whose turn it is when there is room for one: an errand's
 	inFlight int     // batches
 	tokens   float64 // kicks that may go now
 	filled   int64   // when tokens was true
 	fails    int     // of the provider, in a row
 	broken   time.Duration
 	until    int64 // the breaker is open until then; 0: closed
+
+	batch *batch // Owned by Run: being filled; else nil.
 }
 
 // fill adds the tokens of the time that has passed.
@@ -54,6 +66,12 @@ func (g *gate) room(now int64) int {
 	}
 	g.fill(now)
 	return int(min(g.tokens, batchSize))
+}
+
+// down reports whether the provider is taken to be down and not to be probed
+// now.
+func (g *gate) down(now int64) bool {
+	return g.until > now || g.until != 0 && g.inFlight > 0
 }
 
 // opens is when there may be room. ok is false when the end of a batch will
@@ -81,13 +99,21 @@ func (g *gate) passed() bool {
 	return was
 }
 
-func (g *gate) failed(now int64) bool {
+// failed is told after is when the provider wants to be asked again, 0 when it
+// has not said so.
+func (g *gate) failed(now int64, after time.Duration) bool {
 	g.fails++
 	probe := g.until != 0 && now >= g.until
-	if g.policy.BreakAfter == 0 || !probe && (g.until != 0 || g.fails < g.policy.BreakAfter) {
+	switch {
+	case g.policy.BreakAfter == 0, g.until != 0 && !probe:
+		return false
+	case !probe && after == 0 && g.fails < g.policy.BreakAfter:
 		return false
 	}
 	g.broken = min(max(g.policy.BreakFor, 2*g.broken), breakMax)
-	g.until = now + int64(g.broken)
+	if after > 0 && !probe && g.fails < g.policy.BreakAfter {
+		g.broken = 0
+	}
+	g.until = now + max(int64(g.broken), int64(min(after, breakMax)))
 	return true
 }

@@ -64,8 +64,7 @@ func TestSlowDriverDoesNotStopOthers(t *testing.T) {
 
 func TestBreaker(t *testing.T) {
 	bubble(t, func(r *rig) {
-		broken := edition.RetryAfter(edition.ErrUnavailable, time.Second)
-		r.answers(func(string) error { return broken })
+		r.answers(func(string) error { return edition.ErrUnavailable })
 		for i := range 100 {
 			r.d.Due(r.device("one", fmt.Sprint(i)))
 			time.Sleep(50 * ms) // one by one, not in one batch

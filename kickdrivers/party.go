@@ -20,12 +20,16 @@ const (
 type party struct {
 	who      edition.Holder
 	state    state
-	entry    uint8  // its driver, once known; else noEntry
-	attempts uint16 // since the event that made it due
+	entry    uint8  // the slot of the gate it was kicked through, or waits at; else noEntry
+	leg      uint8  // the route to try next, in its list; 0: a round begins
+	attempts uint16 // rounds since the event that made it due
 	sent     bool   // a kick is on its way and nothing is known of its effect
+	acking   bool   // it connected after a kick and has not acknowledged anything yet
+	hope     bool   // in this round a kick was sent or may be another time
+	barred   bool   // in this round a kick was refused
 	given    bool   // no more attempts until a new event
 	stopped  bool   // it connected while looking or flying
-	again    bool   // a new event came while looking or flying
+	again    bool   // a new event came while looking or flying, or between two routes
 
 	next, prev int32 // in its list
 

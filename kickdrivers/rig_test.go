@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/kickdrivers"
+	"github.com/edition-push/edition/kickdrivers/driver"
 )
 
 // rig runs a dispatcher in a bubble, over a store and drivers that are maps.
@@ -28,19 +28,20 @@ type rig struct {
 
 	mu      sync.Mutex
 	pending map[edition.Holder]bool // Guarded by mu, as all below.
-	routes  map[edition.Holder]edition.Route
+	routes  map[edition.Holder]edition.Routes
 	noRoute error
 	kicks   []kick
 	forgot  []edition.Holder
+	opened  int
 	closed  int
 	answer  func(ctx context.Context, target string) error
 	onBatch func(n int)
 }
 
 type kick struct {
-	entry, target string
-	at            time.Duration
-	err           error
+	entry, target, code string
+	at                  time.Duration
+	err                 error
 }
 
 // fake is a driver that notes its kicks.
@@ -63,19 +64,28 @@ func (f *fake) Check(target json.RawMessage, _ netip.Addr, size int) (json.RawMe
 	return json.RawMessage(t.To), nil
 }
 
-func (f *fake) Kick(ctx context.Context, targets []json.RawMessage, errs []error) {
+func (f *fake) Aim(target json.RawMessage) string { return string(target) }
+
+func (f *fake) Show(k driver.Kick) (string, error) {
+	if string(k.Target) == "closed" {
+		return "", edition.ErrForbidden
+	}
+	return string(k.Target), nil
+}
+
+func (f *fake) Kick(ctx context.Context, kicks []driver.Kick, errs []error) {
 	f.r.mu.Lock()
 	answer, onBatch, first := f.r.answer, f.r.onBatch, len(f.r.kicks)
-	for _, t := range targets {
-		f.r.kicks = append(f.r.kicks, kick{f.entry, string(t), time.Since(f.r.start), nil})
+	for _, k := range kicks {
+		f.r.kicks = append(f.r.kicks, kick{f.entry, string(k.Target), k.Confirm, time.Since(f.r.start), nil})
 	}
 	f.r.mu.Unlock()
 	if onBatch != nil {
-		onBatch(len(targets))
+		onBatch(len(kicks))
 	}
-	for i, t := range targets {
+	for i, k := range kicks {
 		if answer != nil {
-			errs[i] = answer(ctx, string(t))
+			errs[i] = answer(ctx, string(k.Target))
 			f.r.mu.Lock()
 			f.r.kicks[first+i].err = errs[i]
 			f.r.mu.Unlock()
@@ -106,21 +116,18 @@ var entryNames = []string{"one", "two", "three"}
 func newRig(t *testing.T, change ...func(*kickdrivers.Policy)) *rig {
 	r := &rig{
 		T: t, reg: prometheus.NewRegistry(), start: time.Now(),
-		pending: make(map[edition.Holder]bool), routes: make(map[edition.Holder]edition.Route),
+		pending: make(map[edition.Holder]bool), routes: make(map[edition.Holder]edition.Routes),
 	}
 	if len(change) == 0 {
 		change = append(change, func(*kickdrivers.Policy) {})
 	}
 	var entries []kickdrivers.Entry
 	for i, c := range change {
-		e := kickdrivers.Entry{Name: entryNames[i], Policy: kickdrivers.DefaultPolicy()}
-		c(&e.Policy)
-		e.Open = func(*slog.Logger) (kickdrivers.Driver, error) { return &fake{r, e.Name}, nil }
-		entries = append(entries, e)
+		entries = append(entries, r.entry(entryNames[i], c))
 	}
 	var err error
 	r.d, err = kickdrivers.New(kickdrivers.Options{
-		Entries: entries, Metrics: r.reg, Route: r.route, StillDue: r.stillDue, Forget: r.forget,
+		Entries: entries, Metrics: r.reg, Routes: r.routesOf, StillDue: r.stillDue, Gone: r.gone,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +145,21 @@ func newRig(t *testing.T, change ...func(*kickdrivers.Policy)) *rig {
 	return r
 }
 
-func (r *rig) route(who edition.Holder) (edition.Route, error) {
+// entry is one whose driver is a fake.
+func (r *rig) entry(name string, change func(*kickdrivers.Policy)) kickdrivers.Entry {
+	e := kickdrivers.Entry{Name: name, Driver: "udp", Fingerprint: name, Policy: kickdrivers.DefaultPolicy()}
+	e.Policy.TargetRate = 0
+	change(&e.Policy)
+	e.Open = func(driver.Env) (driver.Driver, error) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.opened++
+		return &fake{r, name}, nil
+	}
+	return e
+}
+
+func (r *rig) routesOf(who edition.Holder) (edition.Routes, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.routes[who], r.noRoute
@@ -150,21 +171,30 @@ func (r *rig) stillDue(who edition.Holder) bool {
 	return r.pending[who]
 }
 
-func (r *rig) forget(who edition.Holder) {
+func (r *rig) gone(who edition.Holder, route edition.Route) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.forgot = append(r.forgot, who)
-	delete(r.routes, who)
+	routes, was := r.routes[who].Gone(route)
+	if was {
+		r.forgot = append(r.forgot, who)
+	}
+	r.routes[who] = routes
 }
 
 // device makes a device with something pending, which is kicked through the
-// entry at the target.
-func (r *rig) device(entry, target string) edition.Holder {
+// entry at the target, and then by the other routes, likewise.
+func (r *rig) device(entry, target string, more ...string) edition.Holder {
 	who := edition.Holder{UAID: edition.NewUAID()}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.pending[who] = true
-	r.routes[who] = edition.Route{Driver: entry, Target: json.RawMessage(target)}
+	if entry == "" {
+		return who
+	}
+	r.routes[who] = edition.Routes{{Driver: entry, Target: json.RawMessage(target)}}
+	for i := 0; i < len(more); i += 2 {
+		r.routes[who] = append(r.routes[who], edition.Route{Driver: more[i], Target: json.RawMessage(more[i+1])})
+	}
 	return who
 }
 

@@ -16,58 +16,24 @@ const (
 	restCheck = time.Hour
 	// late is how long a kick may wait for its turn before it is counted.
 	late = 100 * time.Millisecond
-	// routeRetry is when to ask again for a route that could not be read.
+	// routeRetry is when to ask again for routes that could not be read.
 	routeRetry = time.Second
 )
 
 // item is one party in Run's hands.
 type item struct {
-	i     int32
-	paid  *gate // whose token it holds; nil when none
-	who   edition.Holder
-	route edition.Route
-	due   bool
-	err   error
-}
-
-// Run kicks until ctx ends, then waits for what is under way and closes the
-// drivers. It returns nil. Call it once.
-func (d *Dispatcher) Run(ctx context.Context) error {
-	defer d.end()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		if sleep := d.collect(); sleep == 0 {
-			d.look()
-			d.settle(ctx)
-			if ctx.Err() != nil {
-				return nil
-			}
-			continue
-		} else {
-			timer.Reset(sleep)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-d.wake:
-		case <-timer.C:
-		}
-	}
-}
-
-func (d *Dispatcher) end() {
-	d.mu.Lock()
-	d.done = true
-	d.mu.Unlock()
-	d.flights.Wait()
-	d.closeDrivers()
+	i      int32
+	paid   *gate // whose token it holds; nil when none
+	who    edition.Holder
+	routes edition.Routes
+	due    bool
+	err    error
 }
 
 // collect takes up to a batch of parties whose turn has come into d.items:
 // those who wait at a gate, then those whose time has come, but no more than
-// the gates have room for. When there are none it returns for how long to
-// sleep.
+// the gates have room for. Errands go straight into the batches of their
+// gates. When there is nothing to do it returns for how long to sleep.
 func (d *Dispatcher) collect() (sleep time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -75,12 +41,19 @@ func (d *Dispatcher) collect() (sleep time.Duration) {
 	d.items, d.asleep = d.items[:0], 0
 	room := 0
 	for _, g := range d.gates {
+		d.expire(g, now)
 		free := g.room(now)
-		n := min(free, g.queue.n, batchSize-len(d.items))
-		room += free - n
-		if n > 0 {
-			g.inFlight++
-			d.launch[g.index] = d.newBatch(g)
+		errands := g.share(free)
+		n := min(free-errands, g.queue.n, batchSize-len(d.items))
+		room += free - errands - n
+		if errands+n > 0 {
+			d.begin(g)
+		}
+		for range errands {
+			e := g.errands[0]
+			g.errands = g.errands[1:]
+			g.tokens--
+			g.batch.addErrand(e)
 		}
 		for range n {
 			i := g.queue.head
@@ -92,16 +65,41 @@ func (d *Dispatcher) collect() (sleep time.Duration) {
 	room = min(room, batchSize-len(d.items))
 	for _, i := range d.fired[:d.wheel.fire(&d.table, now, d.fired[:room])] {
 		if d.table.at(i).state == cooling {
-			d.table.remove(i)
+			d.drop(i)
 			continue
 		}
 		d.inHand(i, nil)
 	}
-	if len(d.items) > 0 {
+	if len(d.items) > 0 || len(d.launch) > 0 {
 		return 0
 	}
 	d.asleep = d.nextLook(now)
 	return time.Duration(max(1, d.asleep-now))
+}
+
+// share is how much of its room a gate gives to errands: half, so that neither
+// they nor what is due can hold up the other.
+func (g *gate) share(free int) int {
+	if len(g.errands) == 0 || free == 0 {
+		return 0
+	}
+	half := free / 2
+	if free%2 == 1 {
+		if g.turn = !g.turn; g.turn {
+			half++
+		}
+	}
+	return min(half, len(g.errands))
+}
+
+// begin makes the batch that a gate's next kicks go into.
+func (d *Dispatcher) begin(g *gate) {
+	b := d.batches.Get().(*batch)
+	b.reset(g)
+	g.batch = b
+	g.inFlight++
+	g.users++
+	d.launch = append(d.launch, b)
 }
 
 // nextLook is when there is something to do, if nobody rings before: when the
@@ -112,9 +110,12 @@ func (d *Dispatcher) nextLook(now int64) int64 {
 	for _, g := range d.gates {
 		if at, ok := g.opens(now); ok {
 			open = min(open, at)
-			if g.queue.n > 0 {
+			if g.queue.n > 0 || len(g.errands) > 0 {
 				next = min(next, at)
 			}
+		}
+		if len(g.errands) > 0 {
+			next = min(next, g.errands[0].until)
 		}
 	}
 	if at, ok := d.wheel.next(); ok {
@@ -134,7 +135,7 @@ func (d *Dispatcher) look() {
 	var failed error
 	for n := range d.items {
 		it := &d.items[n]
-		if it.route, it.err = d.route(it.who); it.err == nil && !it.route.IsZero() {
+		if it.routes, it.err = d.routes(it.who); it.err == nil && it.routes.Usable() {
 			it.due = d.stillDue(it.who)
 		} else if it.err != nil {
 			failed = it.err
@@ -156,25 +157,31 @@ func (d *Dispatcher) settle(ctx context.Context) {
 		}
 		*it = item{}
 	}
-	launch := d.launch
-	for i, b := range launch {
-		if b != nil && len(b.parties) == 0 {
+	var idle []*gate
+	for _, b := range d.launch {
+		b.gate.batch = nil
+		if len(b.shots) == 0 {
 			b.gate.inFlight--
-			d.batches.Put(b)
-			launch[i] = nil
+			idle = append(idle, b.gate)
 		}
 	}
 	d.mu.Unlock()
-	for i, b := range launch {
-		if b != nil {
-			d.flights.Go(func() { d.fly(ctx, b) })
-			launch[i] = nil
-		}
+	for _, g := range idle {
+		d.release(g)
 	}
+	for i, b := range d.launch {
+		if len(b.shots) > 0 {
+			d.flights.Go(func() { d.fly(ctx, b) })
+		} else {
+			d.batches.Put(b)
+		}
+		d.launch[i] = nil
+	}
+	d.launch = d.launch[:0]
 }
 
 // admit decides about one party: whether it is to be kicked at all, now, or
-// later. It reports whether it put it into a batch.
+// later, and by which route. It reports whether it put it into a batch.
 func (d *Dispatcher) admit(it *item, now int64) bool {
 	i, p := it.i, d.table.at(it.i)
 	switch {
@@ -184,8 +191,10 @@ func (d *Dispatcher) admit(it *item, now int64) bool {
 	case it.err != nil:
 		d.wait(i, p, now+int64(routeRetry))
 		return false
-	case it.route.IsZero():
-		d.metrics.mute.Inc()
+	case !it.routes.Usable():
+		if p.attempts == 0 && p.leg == 0 {
+			d.metrics.mute.Inc()
+		}
 		d.leave(i, p, 0)
 		return false
 	case !it.due:
@@ -193,48 +202,85 @@ func (d *Dispatcher) admit(it *item, now int64) bool {
 		return false
 	}
 	p.renew()
-	g := d.byName[it.route.Driver]
-	if g == nil { // its driver is no longer configured
-		d.rest(i, p, now)
-		return false
-	}
-	p.entry = g.index
 	if p.sent {
 		p.sent = false
-		g.counts[Unanswered].Inc()
+		d.slots[p.entry].counts[Unanswered].add(1)
 	}
-	switch at := max(p.first+int64(g.policy.Grace), d.earliest(p)); {
+	leg, g := d.pick(it.routes, int(p.leg), now, it.paid)
+	switch {
+	case g == nil && p.leg == 0: // no driver of it is configured any more
+		d.rest(i, p, now)
+		return false
+	case g == nil: // the list has become shorter
+		d.roundOver(i, p, nil, now)
+		return false
+	case p.leg == 0 && !d.mayBegin(i, p, g, now):
+		return false
+	case it.paid == g, g.queue.n == 0 && d.seat(g, now):
+		if now-p.due > int64(late) {
+			g.counts[RateLimited].add(1)
+		}
+		_, next := d.pick(it.routes, leg+1, now, nil)
+		d.unack(p)
+		p.entry, p.state = g.slot, flying
+		g.batch.add(shot{i: i, who: it.who, route: it.routes[leg], leg: uint8(leg), more: next != nil})
+		return true
+	}
+	p.entry, p.state = g.slot, queued
+	g.queue.push(&d.table, i)
+	return false
+}
+
+// mayBegin reports whether a round may begin now. If not it says what is next
+// for the party.
+func (d *Dispatcher) mayBegin(i int32, p *party, g *gate, now int64) bool {
+	at := p.first + int64(g.policy.Grace)
+	if p.last != 0 {
+		at = max(at, p.last+int64(g.policy.MinInterval))
+	}
+	switch {
 	case p.given:
 		d.rest(i, p, now)
 	case p.attempts > 0 && now >= p.first+int64(g.policy.GiveUp):
-		g.counts[GaveUp].Inc()
+		g.counts[GaveUp].add(1)
 		d.rest(i, p, now)
 	case at > now:
 		d.wait(i, p, at)
-	case it.paid == g, g.queue.n == 0 && d.seat(g, now):
-		if now-p.due > int64(late) {
-			g.counts[RateLimited].Inc()
-		}
-		d.launch[g.index].add(it, p)
-		return true
 	default:
-		p.state = queued
-		g.queue.push(&d.table, i)
+		return true
 	}
 	return false
 }
 
+// pick returns which route to try next, from a place in the list on, and its
+// gate: the first whose provider is not taken to be down, or else the first
+// of all. The gate is nil when there is none. A party that has paid at a gate
+// is its probe, if it needs one.
+func (d *Dispatcher) pick(routes edition.Routes, from int, now int64, paid *gate) (at int, g *gate) {
+	for n := from; n < len(routes); n++ {
+		c := d.byName[routes[n].Driver]
+		if c == nil || !routes[n].Usable() {
+			continue
+		}
+		if c == paid || !c.down(now) {
+			return n, c
+		}
+		if g == nil {
+			at, g = n, c
+		}
+	}
+	return at, g
+}
+
 // seat takes a token and a place in a batch of the gate, if there is one.
 func (d *Dispatcher) seat(g *gate, now int64) bool {
-	b := d.launch[g.index]
 	switch {
-	case b == nil:
+	case g.batch == nil:
 		if g.room(now) < 1 {
 			return false
 		}
-		g.inFlight++
-		d.launch[g.index] = d.newBatch(g)
-	case g.until != 0 || g.tokens < 1 || len(b.parties) >= batchSize:
+		d.begin(g)
+	case g.until != 0 || g.tokens < 1 || len(g.batch.shots) >= batchSize:
 		return false
 	}
 	g.tokens--
@@ -262,6 +308,6 @@ func (d *Dispatcher) back(i int32, p *party, connected int64) {
 		return
 	}
 	p.renew()
-	p.sent = false
+	p.sent, p.leg, p.hope, p.barred = false, 0, false, false
 	d.wait(i, p, max(p.first+int64(d.graceOf(p)), d.earliest(p)))
 }

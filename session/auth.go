@@ -32,6 +32,8 @@ type peer struct {
 	hash   [sha256.Size]byte // of Token
 	shares []*peer           // all that have this token, in the order of the configuration
 
+	calls calls
+
 	mu      sync.Mutex
 	owner   edition.Owner // Guarded by mu. Direct until the store was asked.
 	storeID string        // Guarded by mu. Of the relay's own store.

@@ -140,7 +140,7 @@ func TestProofs(t *testing.T) {
 }
 
 func TestRatesAreBounded(t *testing.T) {
-	r := newRates(1, 2)
+	r := newRates("registrations", 1, 2)
 	for i := range maxRates + 100 {
 		addr := netip.AddrFrom4([4]byte{byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)})
 		if err := r.take(0, addr); err != nil {

@@ -35,9 +35,9 @@ type conn struct {
 	rate   bucket
 	faults uint8
 
-	// read and pinged are coarse times: the last frame that came, and when
-	// the peer was last pinged.
-	read, pinged atomic.Int64
+	// read, pinged and stirred are coarse times: the last frame that came,
+	// when the peer was last pinged, and the last traffic that was no ping.
+	read, pinged, stirred atomic.Int64
 
 	wmu     sync.Mutex
 	sentEnd bool // Guarded by wmu. A close frame was written: nothing may follow.
@@ -45,6 +45,7 @@ type conn struct {
 	mu       sync.Mutex // guards what follows
 	board    board
 	owner    edition.Owner // of a relay that said hello
+	linked   *peer         // the relay whose calls go over this connection
 	greeted  bool          // a hello or a register has come
 	flushing bool          // a flush is running, or will be by who set it
 	stalled  bool          // the store failed under a flush; the wheel tries again
@@ -65,6 +66,7 @@ func newConn(s *Server, ws *websocket.Conn, p *peer) *conn {
 		c.workers = make(chan struct{}, relayWorkers)
 	}
 	c.read.Store(s.now.Load())
+	c.stir()
 	c.deadline = s.clock() + s.limits.Hello
 	ws.SetPingHandler(c.onPing)
 	ws.SetPongHandler(c.onPong)

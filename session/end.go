@@ -54,19 +54,22 @@ func (c *conn) finish(code int, text string) {
 // leave detaches from the hub. A closing connection takes nothing new, so this
 // is final.
 func (c *conn) leave() {
-	owner, uaids := c.clear()
+	owner, linked, uaids := c.clear()
+	if linked != nil {
+		linked.calls.detach(c)
+	}
 	if owner != edition.Direct {
 		c.s.hub.Detach(edition.Holder{Owner: owner}, c)
 	}
 	c.detach(uaids)
 }
 
-func (c *conn) clear() (owner edition.Owner, uaids []edition.UAID) {
+func (c *conn) clear() (owner edition.Owner, linked *peer, uaids []edition.UAID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.peer == nil {
 		uaids = c.board.all()
 	}
 	c.board = newBoard(c.peer != nil)
-	return c.owner, uaids
+	return c.owner, c.linked, uaids
 }

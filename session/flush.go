@@ -75,6 +75,7 @@ func (c *conn) flushOne(sc *scratch, now bool) bool {
 	if len(events) == 0 {
 		return true
 	}
+	c.stir()
 	c.s.m.updates.Inc()
 	c.s.m.events.Add(float64(len(events)))
 	out := newFrame()

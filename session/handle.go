@@ -32,6 +32,9 @@ func (c *conn) handle(in *inbox) (deep bool) {
 		return true
 	}
 	c.s.m.message(m.Type)
+	if m.Type != wire.TypePing {
+		c.stir()
+	}
 	if m.Type == wire.TypeAck {
 		c.onAck(m)
 		return false
@@ -46,6 +49,8 @@ func (c *conn) handle(in *inbox) (deep bool) {
 		c.onRegistration(m, len(in.b))
 	case wire.TypeRefuse:
 		c.onRefuse(m)
+	case wire.TypeWoken:
+		c.onWoken(m)
 	case wire.TypePing:
 		f := newFrame()
 		defer f.free()

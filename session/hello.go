@@ -2,8 +2,10 @@ package session
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -17,6 +19,7 @@ import (
 type admitted struct {
 	uaids   []edition.UAID // proven, and bound to the caller
 	refused []edition.UAID
+	gone    []wire.Gone // of devices, which are told
 }
 
 // admit proves the claims of a hello or a poll, and binds the devices to the
@@ -64,6 +67,12 @@ func (s *Server) admit(ctx context.Context, by caller, claims []wire.Agent, prov
 	return a, s.claim(ctx, by, unknown, &a)
 }
 
+func (a *admitted) tellGone(uaid edition.UAID, routes edition.Routes) {
+	if slices.ContainsFunc(routes, isGone) {
+		a.gone = append(a.gone, gone(&uaid, routes)...)
+	}
+}
+
 // seenEvery is how often it is noted that a device lives, which keeps its
 // registrations from expiring.
 const seenEvery = 24 * time.Hour
@@ -88,6 +97,8 @@ func (s *Server) bind(ctx context.Context, by caller, known []edition.Agent, a *
 		a.uaids = append(a.uaids, agent.UAID)
 		if by.relay() {
 			s.evict(agent.UAID)
+		} else {
+			a.tellGone(agent.UAID, agent.Routes)
 		}
 	}
 	if len(present) > 0 {
@@ -225,7 +236,12 @@ func (c *conn) greeting(a admitted) {
 	f := newFrame()
 	defer f.free()
 	f.b = appendUAIDs(append(f.b, `{"type":"hello","status":200,"uaids":[`...), a.uaids)
-	f.b = append(appendUAIDs(append(f.b, `],"refused":[`...), a.refused), `]}`...)
+	f.b = append(appendUAIDs(append(f.b, `],"refused":[`...), a.refused), ']')
+	if len(a.gone) > 0 {
+		b, _ := json.Marshal(a.gone)
+		f.b = append(append(f.b, `,"gone":`...), b...)
+	}
+	f.b = append(f.b, '}')
 	if err := c.send(websocket.TextMessage, f); err != nil {
 		c.end(0, "", reasonWrite)
 	}

@@ -30,6 +30,9 @@ type Limits struct {
 	// Ping is how long a connection may be silent before it is pinged: 60 s.
 	// After 2.5 times as long it is closed.
 	Ping time.Duration
+	// IdleClose is how long a device that can be woken may be idle, pings
+	// aside, before its connection is closed. 0, the default, is for ever.
+	IdleClose time.Duration
 	// AckTimeout is when an UPDATE that was not acknowledged is sent again
 	// (30 s); it doubles each time up to AckTimeoutMax (10 min).
 	AckTimeout    time.Duration

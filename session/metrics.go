@@ -17,6 +17,7 @@ const (
 	reasonWrite     reason = "write"     // the network failed, or the peer did not read
 	reasonHello     reason = "no_hello"  // no hello in time
 	reasonSilent    reason = "silent"    // pinged in vain
+	reasonIdle      reason = "idle"      // the device can be woken
 	reasonReplaced  reason = "replaced"  // a newer connection took the last UAID
 	reasonDrain     reason = "drain"     // the server shuts down
 	reasonBinary    reason = "binary"    // a binary frame
@@ -30,6 +31,7 @@ const (
 	reasonUnknown   reason = "unknown"   // a UAID nobody knows
 	reasonAgents    reason = "agents"    // too many UAIDs
 	reasonKick      reason = "kick"      // a kick that the operator does not allow
+	reasonCode      reason = "code"      // a code that no route waits for
 	reasonForeign   reason = "foreign"   // an ack for a UAID that is not held here
 	reasonNoFlight  reason = "no_update" // an ack for an UPDATE that is not in flight
 	reasonStopping  reason = "stopping"  // came while draining
@@ -42,7 +44,7 @@ type metrics struct {
 	types                    map[string]prometheus.Counter // of messages, resolved
 	updates, events, resends prometheus.Counter
 	closes, refused          *prometheus.CounterVec
-	registrations            *prometheus.CounterVec
+	registrations, wakes     *prometheus.CounterVec
 	panics                   prometheus.Counter
 }
 
@@ -78,6 +80,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		registrations: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "edition_session_registrations_total", Help: "Registrations asked for, by the status they were answered with.",
 		}, []string{"status"}),
+		wakes: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "edition_session_wakes_total", Help: "Requests to relays to wake a device, by result.",
+		}, []string{"result"}),
 		panics: f.NewCounter(prometheus.CounterOpts{
 			Name: "edition_session_panics_total", Help: "Connections and requests ended by a fault of the server.",
 		}),
@@ -85,7 +90,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	for _, t := range []string{
 		wire.TypeHello, wire.TypeRegister, wire.TypeUnregister, wire.TypeKick,
-		wire.TypeUpdate, wire.TypeAck, wire.TypeRefuse, wire.TypePing,
+		wire.TypeUpdate, wire.TypeAck, wire.TypeRefuse, wire.TypeWoken, wire.TypePing,
 	} {
 		m.types[t] = m.messages.WithLabelValues(t)
 	}

@@ -84,6 +84,9 @@ func (s *Server) restUpdate(q *request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	if err := q.woken(m.Woken); err != nil {
+		return 0, nil, err
+	}
 	if !q.by.relay() && len(a.uaids) == 0 {
 		if len(m.Agents) == 0 {
 			return 0, nil, fmt.Errorf("%w: a poll names agents", edition.ErrMalformed)
@@ -94,15 +97,35 @@ func (s *Server) restUpdate(q *request) (int, any, error) {
 		return 0, nil, err
 	}
 	p := &poll{s: s, by: q.by, uaids: a.uaids, hub: s.hub, bell: make(chan struct{}, 1)}
+	answer := wire.UpdateResponse{Refused: a.refused, Gone: a.gone}
+	if q.by.relay() {
+		q.by.peer.calls.polls(p.waits(wait), s.clock())
+		answer.Gone = s.relayGone(q.by.owner)
+	}
 	u, err := p.run(q, wait)
+	if q.by.relay() {
+		answer.Wakes = q.by.peer.calls.polledBy(p, s.clock(), err == nil)
+	}
 	if err != nil {
 		return 0, nil, err
 	}
-	if len(u) == 0 && len(a.refused) == 0 {
+	if len(u) == 0 && len(a.refused) == 0 && len(answer.Gone) == 0 && len(answer.Wakes) == 0 {
 		return http.StatusNoContent, nil, nil
 	}
-	return http.StatusOK, wire.UpdateResponse{Updates: wire.Updates(u), Refused: a.refused}, nil
+	answer.Updates = wire.Updates(u)
+	return http.StatusOK, answer, nil
 }
+
+// waits is p, or nil when it does not wait.
+func (p *poll) waits(wait time.Duration) *poll {
+	if wait == 0 {
+		return nil
+	}
+	return p
+}
+
+// called reports whether a relay is to be asked something.
+func (p *poll) called() bool { return p.by.relay() && p.by.peer.calls.queued() }
 
 func (s *Server) pollAck(by caller, u edition.Update, uaids []edition.UAID) error {
 	if len(u) == 0 {
@@ -138,7 +161,7 @@ func (p *poll) run(q *request, wait time.Duration) (edition.Update, error) {
 	p.attach()
 	defer p.detach()
 	u, err := p.first()
-	if err != nil || len(u) > 0 {
+	if err != nil || len(u) > 0 || p.called() {
 		return u, err
 	}
 	p.s.m.polls.Inc()
@@ -158,7 +181,7 @@ func (p *poll) run(q *request, wait time.Duration) (edition.Update, error) {
 		if p.replaced() {
 			return nil, errReplaced
 		}
-		if u, err := p.next(); err != nil || len(u) > 0 {
+		if u, err := p.next(); err != nil || len(u) > 0 || p.called() {
 			return u, err
 		}
 	}

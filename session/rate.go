@@ -29,9 +29,10 @@ func (b *bucket) take(now time.Duration, rate float64, burst int) bool {
 	return true
 }
 
-// rates limits registrations by address. Its size is bounded: when it is full,
+// rates limits what addresses ask for. Its size is bounded: when it is full,
 // buckets that are full again are forgotten, and if there is none all are.
 type rates struct {
+	what  string
 	rate  float64
 	burst int
 
@@ -42,8 +43,8 @@ type rates struct {
 // maxRates bounds the addresses that are remembered.
 const maxRates = 64 << 10
 
-func newRates(rate float64, burst int) *rates {
-	return &rates{rate: rate, burst: burst, by: make(map[netip.Prefix]bucket)}
+func newRates(what string, rate float64, burst int) *rates {
+	return &rates{what: what, rate: rate, burst: burst, by: make(map[netip.Prefix]bucket)}
 }
 
 // take is ErrTooMany when an address has asked too often.
@@ -51,11 +52,7 @@ func (r *rates) take(now time.Duration, from netip.Addr) error {
 	if r.rate < 0 {
 		return nil
 	}
-	bits := 32
-	if from.Is6() {
-		bits = 64
-	}
-	who, _ := from.Prefix(bits)
+	who := network(from)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b, ok := r.by[who]
@@ -69,10 +66,31 @@ func (r *rates) take(now time.Duration, from netip.Addr) error {
 	r.by[who] = b
 	if !fits {
 		after := time.Duration(float64(time.Second) / r.rate)
-		return edition.RetryAfter(fmt.Errorf("%w: more than %g registrations a second from one address",
-			edition.ErrTooMany, r.rate), max(after, time.Second))
+		return edition.RetryAfter(fmt.Errorf("%w: more than %g %s a second from one address",
+			edition.ErrTooMany, r.rate, r.what), max(after, time.Second))
 	}
 	return nil
+}
+
+// network is what counts as one address: an IPv4 one, or an IPv6 /64.
+func network(from netip.Addr) netip.Prefix {
+	bits := 32
+	if from.Is6() {
+		bits = 64
+	}
+	who, _ := from.Prefix(bits)
+	return who
+}
+
+// giveBack undoes a take that is not to count.
+func (r *rates) giveBack(from netip.Addr) {
+	who := network(from)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b, ok := r.by[who]; ok {
+		b.tokens = min(b.tokens+1, float32(r.burst))
+		r.by[who] = b
+	}
 }
 
 func (r *rates) forget(now time.Duration) {

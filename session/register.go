@@ -1,9 +1,7 @@
 package session
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -17,7 +15,7 @@ func (c *conn) onRegistration(m *wire.Message, size int) {
 	kind := m.Type
 	q := wire.RegisterRequest{
 		UAID: m.UAID, Secret: m.Secret, Proof: m.Proof, AppID: m.AppID,
-		Upstream: m.Upstream, Kick: m.Kick, Relay: m.Relay,
+		Upstream: m.Upstream, Kick: m.Kick, Confirm: m.Confirm, Relay: m.Relay,
 	}
 	c.work(func(ctx context.Context) {
 		answer, err := c.register(ctx, kind, &q, size)
@@ -34,21 +32,23 @@ func (c *conn) onRegistration(m *wire.Message, size int) {
 	})
 }
 
-func (c *conn) register(ctx context.Context, kind string, q *wire.RegisterRequest, size int) (*wire.Message, error) {
+func (c *conn) register(ctx context.Context, kind string, q *wire.RegisterRequest, size int) (answer *wire.Message, err error) {
 	by := c.caller()
 	if by.relay() && by.owner == edition.Direct {
 		return nil, errNoName
 	}
+	answer = &wire.Message{Type: kind, Status: 200, UAID: q.UAID, AppID: q.AppID}
 	if q.UAID == nil && by.relay() && kind == wire.TypeKick {
-		return &wire.Message{Type: kind, Status: 200}, c.s.relayKick(ctx, by, q.Kick, size)
+		answer.Confirming, err = c.s.relayKick(ctx, by, q, size)
+		return answer, err
 	}
 	proven := q.UAID != nil && c.holds(*q.UAID)
-	answer := &wire.Message{Type: kind, Status: 200, UAID: q.UAID, AppID: q.AppID}
 	switch kind {
 	case wire.TypeUnregister:
 		return answer, c.s.unregister(ctx, by, q, proven)
 	case wire.TypeKick:
-		return answer, c.s.setKick(ctx, by, q, proven, size)
+		answer.Confirming, err = c.s.setKick(ctx, by, q, proven, size)
+		return answer, err
 	}
 	if !proven && !by.relay() {
 		held, _ := c.tally(nil)
@@ -56,12 +56,9 @@ func (c *conn) register(ctx context.Context, kind string, q *wire.RegisterReques
 			return nil, err
 		}
 	}
-	var err error
-	if answer.Endpoint, err = c.s.register(ctx, by, q, proven, size); err != nil {
-		return nil, err
-	}
 	answer.Status = 201
-	return answer, nil
+	answer.Endpoint, answer.Confirming, err = c.s.register(ctx, by, q, proven, size)
+	return answer, err
 }
 
 // take has the updates of a device that was registered come here from now on.
@@ -76,8 +73,8 @@ func (c *conn) take(uaid edition.UAID) {
 }
 
 // register makes or renews a registration, and returns the endpoint when that
-// is durable.
-func (s *Server) register(ctx context.Context, by caller, q *wire.RegisterRequest, proven bool, size int) (endpoint string, err error) {
+// is durable, and the drivers whose routes wait for a code.
+func (s *Server) register(ctx context.Context, by caller, q *wire.RegisterRequest, proven bool, size int) (endpoint string, confirming []string, err error) {
 	defer func() {
 		status := 201
 		if err != nil {
@@ -86,21 +83,21 @@ func (s *Server) register(ctx context.Context, by caller, q *wire.RegisterReques
 		s.m.registrations.WithLabelValues(strconv.Itoa(status)).Inc()
 	}()
 	if q.UAID == nil || q.AppID == nil {
-		return "", fmt.Errorf("%w: a registration names a uaid and an appid", edition.ErrMalformed)
+		return "", nil, fmt.Errorf("%w: a registration names a uaid and an appid", edition.ErrMalformed)
 	}
 	shown, err := by.shown(q.Secret, q.Proof)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if !by.relay() {
 		if err := s.rates.take(s.clock(), by.from); err != nil {
 			s.m.refuse(reasonRate)
-			return "", err
+			return "", nil, err
 		}
 	}
 	agent, err := s.prove(by, *q.UAID, shown, proven)
 	if err != nil && !errors.Is(err, edition.ErrNotFound) {
-		return "", s.unproven(err)
+		return "", nil, s.unproven(err)
 	}
 	r := edition.Registration{
 		Key:   edition.Key{UAID: *q.UAID, AppID: *q.AppID},
@@ -108,16 +105,16 @@ func (s *Server) register(ctx context.Context, by caller, q *wire.RegisterReques
 	}
 	if len(q.Kick) > 0 {
 		if r.Routes, err = s.routes(by, q.Kick, size); err != nil {
-			return "", err
+			return "", nil, err
 		}
 	}
 	if endpoint, err = s.registrar.Register(ctx, r); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if by.relay() {
 		s.evict(*q.UAID)
 	}
-	return endpoint, nil
+	return endpoint, s.challenge(edition.Holder{UAID: *q.UAID}, r.Routes), nil
 }
 
 // unregister withdraws an endpoint.
@@ -129,33 +126,6 @@ func (s *Server) unregister(ctx context.Context, by caller, q *wire.RegisterRequ
 		return err
 	}
 	return s.registrar.Unregister(ctx, edition.Key{UAID: *q.UAID, AppID: *q.AppID})
-}
-
-// setKick changes how a device is woken; null forgets it.
-func (s *Server) setKick(ctx context.Context, by caller, q *wire.RegisterRequest, proven bool, size int) error {
-	if q.UAID == nil || len(q.Kick) == 0 {
-		return fmt.Errorf("%w: kick names a uaid and a kick", edition.ErrMalformed)
-	}
-	if err := s.known(by, q, proven); err != nil {
-		return err
-	}
-	routes, err := s.routes(by, q.Kick, size)
-	if err != nil {
-		return err
-	}
-	return s.store.ChangeRoutes(ctx, edition.Holder{UAID: *q.UAID}, routes.Over)
-}
-
-// relayKick changes how a relay itself is woken; null forgets it.
-func (s *Server) relayKick(ctx context.Context, by caller, kick json.RawMessage, size int) error {
-	if len(kick) == 0 {
-		return fmt.Errorf("%w: kick names a kick", edition.ErrMalformed)
-	}
-	routes, err := s.check(by, kick, size)
-	if err != nil {
-		return err
-	}
-	return s.store.ChangeRoutes(ctx, edition.Holder{Owner: by.owner}, routes.Over)
 }
 
 // known is prove for a device that must be registered. Who is not is told the
@@ -177,30 +147,4 @@ func (s *Server) unproven(err error) error {
 		s.m.refuse(reasonSecret)
 	}
 	return err
-}
-
-// routes is check for a device's kick.
-func (s *Server) routes(by caller, kick json.RawMessage, size int) (edition.Routes, error) {
-	if by.relay() {
-		s.m.refuse(reasonKick)
-		return nil, fmt.Errorf("%w: how its devices are woken stays with a relay", edition.ErrForbidden)
-	}
-	return s.check(by, kick, size)
-}
-
-// check turns a kick into routes, as far as the operator allows them; null is
-// none, which takes the place of those there were.
-func (s *Server) check(by caller, kick json.RawMessage, size int) (edition.Routes, error) {
-	if bytes.Equal(kick, []byte("null")) {
-		return edition.Routes{}, nil
-	}
-	if s.checkKick == nil {
-		s.m.refuse(reasonKick)
-		return nil, fmt.Errorf("%w: no kicks are sent from here", edition.ErrForbidden)
-	}
-	routes, err := s.checkKick(kick, by.from, size)
-	if err != nil {
-		s.m.refuse(reasonKick)
-	}
-	return routes, err
 }

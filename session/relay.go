@@ -21,7 +21,7 @@ func (c *conn) onRelayHello(m *wire.Message) {
 			c.resume(paused)
 			return
 		}
-		answer.Custody = custody
+		answer.Custody, answer.Gone = custody, c.s.relayGone(c.caller().owner)
 	}
 	by := c.caller()
 	switch {
@@ -65,25 +65,27 @@ func (c *conn) enter(m *wire.Message) (custody string, err error) {
 	if custody, err = self.grant(m.Custody); err != nil {
 		return "", err
 	}
-	if !c.own(owner) {
+	if !c.own(owner, self) {
 		return custody, nil
 	}
+	self.calls.attach(c)
 	party := edition.Holder{Owner: owner}
 	c.s.hub.Attach(party, c)
 	if c.isClosing() {
+		self.calls.detach(c)
 		c.s.hub.Detach(party, c)
 	}
 	return custody, nil
 }
 
 // own notes the relay's number. It is false when the connection is ending.
-func (c *conn) own(owner edition.Owner) bool {
+func (c *conn) own(owner edition.Owner, self *peer) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing {
 		return false
 	}
-	c.owner = owner
+	c.owner, c.linked = owner, self
 	c.board.rescan()
 	return true
 }

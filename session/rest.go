@@ -126,11 +126,13 @@ func (s *Server) restRegister(q *request) (int, any, error) {
 	if err := s.named(q, m.Relay, ""); err != nil {
 		return 0, nil, err
 	}
-	endpoint, err := s.register(q.ctx, q.by, &m, false, len(q.body))
+	endpoint, confirming, err := s.register(q.ctx, q.by, &m, false, len(q.body))
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusCreated, wire.RegisterResponse{UAID: *m.UAID, AppID: *m.AppID, Endpoint: endpoint}, nil
+	return http.StatusCreated, wire.RegisterResponse{
+		UAID: *m.UAID, AppID: *m.AppID, Endpoint: endpoint, Confirming: confirming,
+	}, nil
 }
 
 func (s *Server) restUnregister(q *request) (int, any, error) {
@@ -152,10 +154,17 @@ func (s *Server) restKick(q *request) (int, any, error) {
 	if err := s.named(q, m.Relay, ""); err != nil {
 		return 0, nil, err
 	}
+	var confirming []string
+	var err error
 	if m.UAID == nil && q.by.relay() {
-		return http.StatusNoContent, nil, s.relayKick(q.ctx, q.by, m.Kick, len(q.body))
+		confirming, err = s.relayKick(q.ctx, q.by, &m, len(q.body))
+	} else {
+		confirming, err = s.setKick(q.ctx, q.by, &m, false, len(q.body))
 	}
-	return http.StatusNoContent, nil, s.setKick(q.ctx, q.by, &m, false, len(q.body))
+	if err != nil || len(confirming) == 0 {
+		return http.StatusNoContent, nil, err
+	}
+	return http.StatusOK, wire.KickResponse{Confirming: confirming}, nil
 }
 
 // restAck takes an ack over REST, where there is nothing in flight to fall
@@ -165,7 +174,7 @@ func (s *Server) restAck(q *request) (int, any, error) {
 	if err := q.decode(&m); err != nil {
 		return 0, nil, err
 	}
-	if m.Updates == nil && m.Refuse == nil {
+	if m.Updates == nil && m.Refuse == nil && m.Woken == nil {
 		if m.UAIDs != nil {
 			return 0, nil, fmt.Errorf("%w: over REST an ack names versions, not uaids only", edition.ErrConflict)
 		}
@@ -179,6 +188,9 @@ func (s *Server) restAck(q *request) (int, any, error) {
 		err = fmt.Errorf("%w: only a relay refuses updates", edition.ErrForbidden)
 	}
 	if err != nil {
+		return 0, nil, err
+	}
+	if err := q.woken(m.Woken); err != nil {
 		return 0, nil, err
 	}
 	u := edition.Update(m.Updates)

@@ -30,9 +30,15 @@ type Options struct {
 	// says why the operator does not allow them. from is the device's address,
 	// size that of its message in bytes. nil: nobody can be kicked.
 	CheckKick func(kick json.RawMessage, from netip.Addr, size int) (edition.Routes, error)
-	Limits    Limits
-	Log       *slog.Logger
-	Metrics   prometheus.Registerer // nil: counted, not shown
+	// Challenge, if not nil, has codes sent to the routes of a device or relay
+	// that wait for one. It must not block.
+	Challenge func(who edition.Holder)
+	// Wakeable reports whether a device can be woken by one of its routes, so
+	// surely that it need not stay connected. nil: none can.
+	Wakeable func(edition.Routes) bool
+	Limits   Limits
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer // nil: counted, not shown
 }
 
 // Server is the device door: an [http.Handler] for the device paths of package
@@ -44,11 +50,14 @@ type Server struct {
 	registrar edition.Registrar
 	peers     []*peer
 	checkKick func(json.RawMessage, netip.Addr, int) (edition.Routes, error)
+	sendCodes func(edition.Holder)
+	wakeable  func(edition.Routes) bool
 	limits    Limits
 	log       *slog.Logger
 	m         *metrics
 	upgrader  websocket.Upgrader
-	rates     *rates
+	rates     *rates // of registrations
+	guesses   *rates // of codes
 	started   time.Time
 
 	base     context.Context // ends with Run; for what outlives a message
@@ -64,7 +73,7 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{
 		hub: o.Hub, store: o.Store, registrar: o.Registrar, checkKick: o.CheckKick,
-		limits: o.Limits.withDefaults(), log: o.Log, m: newMetrics(o.Metrics),
+		sendCodes: o.Challenge, wakeable: o.Wakeable, limits: o.Limits.withDefaults(), log: o.Log, m: newMetrics(o.Metrics),
 		started: time.Now(), draining: make(chan struct{}),
 	}
 	if s.log == nil {
@@ -75,7 +84,8 @@ func New(o Options) *Server {
 	}
 	share(s.peers)
 	s.base, s.stop = context.WithCancel(context.Background())
-	s.rates = newRates(s.limits.RegisterRate, s.limits.RegisterBurst)
+	s.rates = newRates("registrations", s.limits.RegisterRate, s.limits.RegisterBurst)
+	s.guesses = newRates("codes", guessRate, guessBurst)
 	s.upgrader = newUpgrader()
 	return s
 }

@@ -101,6 +101,9 @@ func (w *wheel) in(dst []*conn, i int) []*conn {
 // Call Drain before, to end them gently.
 func (s *Server) Run(ctx context.Context) error {
 	turn := min(s.limits.Hello, s.limits.Ping/2, s.limits.AckTimeout) / 3
+	if s.limits.IdleClose > 0 {
+		turn = min(turn, s.limits.IdleClose/3)
+	}
 	turn = min(max(turn, wheelSlots*2*time.Millisecond), 5*time.Second)
 	tick := time.NewTicker(turn / wheelSlots)
 	defer tick.Stop()
@@ -154,6 +157,10 @@ func (c *conn) visit(now time.Duration) {
 	case idle >= l.Ping && now-time.Duration(c.pinged.Load()) >= l.Ping:
 		c.pinged.Store(int64(now))
 		c.post(websocket.PingMessage, newFrame())
+	}
+	if greeted && c.restless(now) {
+		c.stir() // so that it is looked at once
+		c.s.conns.Go(c.lull)
 	}
 }
 

@@ -30,6 +30,8 @@ const (
 	TypeUpdate     = "update"
 	TypeAck        = "ack"
 	TypeRefuse     = "refuse"
+	TypeWake       = "wake"  // to a relay
+	TypeWoken      = "woken" // from a relay
 	TypePing       = "ping"
 	TypePong       = "pong"
 	TypeError      = "error"
@@ -54,6 +56,8 @@ const (
 	CloseRestart = 1012
 	// CloseReplaced tells that a newer connection took over its last UAID.
 	CloseReplaced = 4409
+	// CloseIdle tells a device that it may sleep: the server will wake it.
+	CloseIdle = 4774
 )
 
 // Limits that both ends share. Times have no unit but their own.
@@ -66,4 +70,6 @@ const (
 	MaxUpdate = 1000
 	// MaxWait bounds a long poll.
 	MaxWait = 60 * time.Second
+	// MaxWake is how long a relay may take to answer a TypeWake.
+	MaxWake = 30 * time.Second
 )

@@ -28,6 +28,7 @@ type Message struct {
 	Custody string         `json:"custody,omitempty"` // asked for, and granted
 	UAIDs   []edition.UAID `json:"uaids,omitzero"`    // accepted; in an ack: whose update
 	Refused []edition.UAID `json:"refused,omitzero"`
+	Gone    []Gone         `json:"gone,omitempty"`
 
 	// register, unregister, kick
 	UAID     *edition.UAID   `json:"uaid,omitempty"`
@@ -37,6 +38,13 @@ type Message struct {
 	Upstream string          `json:"upstream,omitempty"`
 	Kick     json.RawMessage `json:"kick,omitempty"`
 	Endpoint string          `json:"endpoint,omitempty"`
+	Confirm  string          `json:"confirm,omitempty"` // a code that came in a kick
+	// Confirming names the drivers whose routes wait for their code.
+	Confirming []string `json:"confirming,omitempty"`
+
+	// wake, woken: to and from a relay, with ID
+	Wake  *WakeRequest `json:"wake,omitempty"`
+	Woken *WakeResult  `json:"woken,omitempty"`
 
 	// update, ack
 	ID      uint64  `json:"id,omitempty"` // 1 and up
@@ -48,6 +56,13 @@ type Message struct {
 	Detail     string `json:"detail,omitempty"`
 	Of         string `json:"of,omitempty"`          // the type of the message that failed
 	RetryAfter int    `json:"retry_after,omitempty"` // seconds
+}
+
+// Gone says which of a device's routes do not work any more: it is to register
+// anew how it is woken. UAID is nil for a relay itself.
+type Gone struct {
+	UAID    *edition.UAID `json:"uaid,omitempty"`
+	Drivers []string      `json:"drivers"`
 }
 
 // check finds what the types of the fields let pass.
@@ -65,7 +80,8 @@ func checkAgents(agents []Agent) error {
 }
 
 // RegisterRequest is the body of POST /v1/register, /v1/unregister (no Kick)
-// and /v1/kick (no AppID; Relay instead of UAID and Secret for a relay itself).
+// and /v1/kick (no AppID; Relay instead of UAID and Secret for a relay itself;
+// Kick or Confirm).
 type RegisterRequest struct {
 	UAID     *edition.UAID   `json:"uaid,omitempty"`
 	Secret   string          `json:"secret,omitempty"`
@@ -73,6 +89,7 @@ type RegisterRequest struct {
 	AppID    *edition.AppID  `json:"appid,omitempty"`
 	Upstream string          `json:"upstream,omitempty"`
 	Kick     json.RawMessage `json:"kick,omitempty"`
+	Confirm  string          `json:"confirm,omitempty"`
 	Relay    string          `json:"relay,omitempty"`
 }
 
@@ -81,6 +98,13 @@ type RegisterResponse struct {
 	UAID     edition.UAID  `json:"uaid"`
 	AppID    edition.AppID `json:"appid"`
 	Endpoint string        `json:"endpoint"`
+	// Confirming names the drivers whose routes wait for their code.
+	Confirming []string `json:"confirming,omitempty"`
+}
+
+// KickResponse answers POST /v1/kick when codes are waited for; else it is 204.
+type KickResponse struct {
+	Confirming []string `json:"confirming"`
 }
 
 // UpdateRequest is the body of POST /v1/update: a device's or a relay's poll.
@@ -91,12 +115,15 @@ type UpdateRequest struct {
 	Custody string  `json:"custody,omitempty"`
 	Wait    string  `json:"wait,omitempty"` // a Go duration such as "30s"
 	Ack     Updates `json:"ack,omitempty"`  // delivered; applied first
+	Woken   []Woken `json:"woken,omitempty"`
 }
 
 // UpdateResponse answers POST /v1/update.
 type UpdateResponse struct {
 	Updates Updates        `json:"updates"`
 	Refused []edition.UAID `json:"refused,omitempty"`
+	Gone    []Gone         `json:"gone,omitempty"`
+	Wakes   []Wake         `json:"wakes,omitempty"` // to a relay
 }
 
 // AckRequest is the body of POST /v1/ack.
@@ -107,4 +134,5 @@ type AckRequest struct {
 	UAIDs   []edition.UAID `json:"uaids,omitempty"` // refused with 409 when Updates is absent
 	Updates Updates        `json:"updates,omitempty"`
 	Refuse  Updates        `json:"refuse,omitempty"` // a relay's TypeRefuse
+	Woken   []Woken        `json:"woken,omitempty"`
 }

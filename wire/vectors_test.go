@@ -79,6 +79,7 @@ func TestRequestVectors(t *testing.T) {
 	types := map[string]func() any{
 		"register":   func() any { return new(RegisterRequest) },
 		"registered": func() any { return new(RegisterResponse) },
+		"kicked":     func() any { return new(KickResponse) },
 		"update":     func() any { return new(UpdateRequest) },
 		"updated":    func() any { return new(UpdateResponse) },
 		"ack":        func() any { return new(AckRequest) },

@@ -37,6 +37,19 @@ type WakeResult struct {
 	RetryAfter int    `json:"retry_after,omitempty"` // seconds
 }
 
+// Wake is a request to a relay that polls: what a message of type TypeWake is on
+// its WebSocket.
+type Wake struct {
+	ID   uint64      `json:"id"` // 1 and up
+	Wake WakeRequest `json:"wake"`
+}
+
+// Woken answers a Wake.
+type Woken struct {
+	ID    uint64     `json:"id"`
+	Woken WakeResult `json:"woken"`
+}
+
 // WakeState is the answer of GET /v1/kicks/{id}, and, with the state
 // "waiting", of POST /v1/kicks.
 type WakeState struct {

@@ -111,12 +111,12 @@ func ourKicks(ctx context.Context, n int, port uint16) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	routes := make([]edition.Route, n)
+	routes := make([]edition.Routes, n)
 	reg := prometheus.NewRegistry()
 	var asked atomic.Int64
 	d, err := kickdrivers.New(kickdrivers.Options{
 		Entries: entries, Metrics: reg,
-		Route:    func(h edition.Holder) (edition.Route, error) { return routes[deviceNumber(h)], nil },
+		Routes:   func(h edition.Holder) (edition.Routes, error) { return routes[deviceNumber(h)], nil },
 		StillDue: func(edition.Holder) bool { asked.Add(1); return true },
 	})
 	if err != nil {

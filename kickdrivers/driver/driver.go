@@ -30,7 +30,9 @@ type Driver interface {
 	// elsewhere goes into it. It is empty when the target cannot be read.
 	Aim(target json.RawMessage) string
 	// Show returns what Kick would send, as text for the operator's eyes:
-	// where to, the headers, the body. It sends nothing, and shows no secret.
+	// where to, the headers, the body. It sends nothing, asks nobody, and
+	// shows no secret. A target that cannot be read is ErrGone, one that the
+	// configuration does not allow (any more) ErrForbidden, as from Kick.
 	Show(k Kick) (string, error)
 	// Kick makes one attempt for each kick, whose target Check has returned
 	// under this or an earlier configuration, and sets errs[i], which comes

@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/kickdrivers/driver"
 )
 
 // Config of the driver.
@@ -41,7 +42,9 @@ type Driver struct {
 }
 
 // New returns the driver for a configuration without faults.
-func New(c Config, log *slog.Logger) *Driver { return &Driver{level: levels[c.Level], log: log} }
+func New(c Config, env driver.Env) *Driver {
+	return &Driver{level: levels[c.Level], log: env.Logger()}
+}
 
 // target is what a device registers and what is stored.
 type target struct {
@@ -71,15 +74,58 @@ func (d *Driver) Check(raw json.RawMessage, _ netip.Addr, _ int) (json.RawMessag
 	return json.Marshal(t)
 }
 
+// Aim is the label.
+func (d *Driver) Aim(raw json.RawMessage) string {
+	t, err := parse(raw)
+	if err != nil {
+		return ""
+	}
+	return t.Label
+}
+
+// Show returns the line without the time and the driver's name.
+func (d *Driver) Show(k driver.Kick) (string, error) {
+	t, err := stored(k.Target)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	noTime := func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}
+	l := slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: d.level, ReplaceAttr: noTime}))
+	l.LogAttrs(context.Background(), d.level, "kick", attrs(t, k)...)
+	return strings.TrimSuffix(b.String(), "\n"), nil
+}
+
+func stored(raw json.RawMessage) (target, error) {
+	t, err := parse(raw)
+	if err != nil {
+		return t, fmt.Errorf("%w: the stored target cannot be read: %w", edition.ErrGone, err)
+	}
+	return t, nil
+}
+
+func attrs(t target, k driver.Kick) []slog.Attr {
+	all := []slog.Attr{slog.String("label", t.Label)}
+	if k.Confirm != "" {
+		all = append(all, slog.String("confirm", k.Confirm))
+	}
+	return all
+}
+
 // Kick writes a line for each target.
-func (d *Driver) Kick(ctx context.Context, targets []json.RawMessage, errs []error) {
-	for i, raw := range targets {
-		t, err := parse(raw)
+func (d *Driver) Kick(ctx context.Context, kicks []driver.Kick, errs []error) {
+	for i, k := range kicks {
+		t, err := stored(k.Target)
 		if err != nil {
-			errs[i] = fmt.Errorf("%w: the stored target cannot be read: %w", edition.ErrGone, err)
+			errs[i] = err
 			continue
 		}
-		d.log.Log(ctx, d.level, "kick", "label", t.Label)
+		d.log.LogAttrs(ctx, d.level, "kick", attrs(t, k)...)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/edition-push/edition/kickdrivers/driver"
 	"github.com/edition-push/edition/kickdrivers/kicktest"
 	"github.com/edition-push/edition/kickdrivers/log"
 )
@@ -35,7 +36,7 @@ func TestSuite(t *testing.T) {
 	kicktest.Run(t, func(*testing.T) kicktest.Subject {
 		var out lines
 		return kicktest.Subject{
-			Driver: log.New(log.DefaultConfig(), slog.New(slog.NewTextHandler(&out, nil))),
+			Driver: log.New(log.DefaultConfig(), driver.Env{Log: slog.New(slog.NewTextHandler(&out, nil))}),
 			Size:   100,
 			Good:   func(i int) json.RawMessage { return fmt.Appendf(nil, `{"label":"lamp %d"}`, i) },
 			Malformed: []json.RawMessage{
@@ -44,6 +45,7 @@ func TestSuite(t *testing.T) {
 				[]byte(`{"label":"two\nlines"}`),
 				[]byte(`{"label":"` + strings.Repeat("x", 65) + `"}`),
 			},
+			Sent:    out.String,
 			Arrived: func() int { return strings.Count(out.String(), "msg=kick label=\"lamp ") },
 		}
 	})
@@ -51,9 +53,9 @@ func TestSuite(t *testing.T) {
 
 func TestLevel(t *testing.T) {
 	var out lines
-	d := log.New(log.Config{Level: "debug"}, slog.New(slog.NewTextHandler(&out, nil)))
+	d := log.New(log.Config{Level: "debug"}, driver.Env{Log: slog.New(slog.NewTextHandler(&out, nil))})
 	errs := make([]error, 1)
-	d.Kick(t.Context(), []json.RawMessage{[]byte(`{"label":"x"}`)}, errs)
+	d.Kick(t.Context(), []driver.Kick{{Target: []byte(`{"label":"x"}`)}}, errs)
 	if errs[0] != nil || out.String() != "" {
 		t.Errorf("wrote %q at debug, error %v", out.String(), errs[0])
 	}

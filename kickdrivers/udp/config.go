@@ -15,20 +15,14 @@ type Config struct {
 	// Networks that targets must lie in. Nothing else is ever sent to.
 	Networks []Network `mapstructure:"networks"`
 	// Payload is text in which {{.Addr}}, {{.IP}} and {{.Port}} stand for the
-	// device's own target. At most 512 bytes when filled in.
+	// device's own target. At most 512 bytes when filled in. A code to confirm
+	// the route stands behind it, after a blank.
 	Payload string `mapstructure:"payload"`
 	// Bind is the local address to send from: one for each family, or none.
 	Bind []string `mapstructure:"bind"`
 	// TCPTimeout bounds one TCP kick, TCPParallel how many are under way.
 	TCPTimeout  time.Duration `mapstructure:"tcp_timeout"`
 	TCPParallel int           `mapstructure:"tcp_parallel"`
-	// TargetRate is how many kicks a second one ip:port gets, whoever asks
-	// for them; 0 is no limit. TargetBurst may go at once. TargetCounters is
-	// the size of the table that keeps account, two numbers a target: when
-	// it is small for the driver's rate, targets may share a budget.
-	TargetRate     float64 `mapstructure:"target_rate"`
-	TargetBurst    int     `mapstructure:"target_burst"`
-	TargetCounters int     `mapstructure:"target_counters"`
 }
 
 // Network is a set of addresses that devices may be kicked at.
@@ -48,12 +42,9 @@ type Network struct {
 // DefaultConfig is what holds for keys that are not set.
 func DefaultConfig() Config {
 	return Config{
-		Payload:        "NOTIFY {{.Addr}}",
-		TCPTimeout:     3 * time.Second,
-		TCPParallel:    64,
-		TargetRate:     1,
-		TargetBurst:    5,
-		TargetCounters: 1 << 16,
+		Payload:     "NOTIFY {{.Addr}}",
+		TCPTimeout:  3 * time.Second,
+		TCPParallel: 64,
 	}
 }
 
@@ -101,15 +92,6 @@ func (c Config) compile() (g guard, p payload, bind [2]netip.Addr, faults []erro
 	}
 	if c.TCPParallel < 1 || c.TCPParallel > 4096 {
 		wrong("tcp_parallel: %d is not between 1 and 4096", c.TCPParallel)
-	}
-	if !(c.TargetRate == 0 || c.TargetRate >= 0.001 && c.TargetRate <= 1e6) {
-		wrong("target_rate: %v is not 0 (no limit) or between 0.001 and 1e6 kicks a second", c.TargetRate)
-	}
-	if c.TargetBurst < 1 || c.TargetBurst > 1e6 {
-		wrong("target_burst: %d is not between 1 and 1e6", c.TargetBurst)
-	}
-	if c.TargetCounters < 1 || c.TargetCounters > 1<<26 {
-		wrong("target_counters: %d is not between 1 and 2^26", c.TargetCounters)
 	}
 	return g, p, bind, faults
 }

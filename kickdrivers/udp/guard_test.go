@@ -122,7 +122,7 @@ func TestNoAmplification(t *testing.T) {
 	d := open(t, operator)
 	from := netip.MustParseAddr("10.1.2.3")
 	target := json.RawMessage(`{"ip":"10.1.2.3","port":4000}`)
-	size := len("NOTIFY 10.1.2.3:4000")
+	size := len("NOTIFY 10.1.2.3:4000 K7TQ2MXB")
 	if _, err := d.Check(target, from, size); err != nil {
 		t.Error(err)
 	}
@@ -164,7 +164,7 @@ func TestGuardAtKick(t *testing.T) {
 	} {
 		now := open(t, func(k *udp.Config) { k.Networks = []udp.Network{c.now} })
 		errs := make([]error, len(stored))
-		now.Kick(t.Context(), stored, errs)
+		now.Kick(t.Context(), kicks(stored...), errs)
 		for i, err := range errs {
 			if c.sent[i] != (err == nil) || err != nil && !errors.Is(err, edition.ErrForbidden) {
 				t.Errorf("%s under %+v: %v", stored[i], c.now, err)

@@ -8,7 +8,10 @@ import (
 	"text/template/parse"
 )
 
-// maxPayload is the greatest size of a kick, in bytes.
+// maxCode is what a code to confirm a route adds to a kick, in bytes.
+const maxCode = len(" ABCD2345")
+
+// maxPayload is the greatest size of a kick without a code, in bytes.
 const maxPayload = 512
 
 // payload is the operator's text with the places for the device's target. It
@@ -88,8 +91,9 @@ func fieldName(n *parse.ActionNode) string {
 	return f.Ident[0]
 }
 
-// appendTo appends the payload for a target: at most p.max bytes.
-func (p *payload) appendTo(dst []byte, to netip.AddrPort) []byte {
+// appendTo appends the payload for a target, with the code, if there is one,
+// behind it: at most p.max bytes and maxCode.
+func (p *payload) appendTo(dst []byte, to netip.AddrPort, code string) []byte {
 	for _, part := range p.parts {
 		switch part.field {
 		case literal:
@@ -101,6 +105,9 @@ func (p *payload) appendTo(dst []byte, to netip.AddrPort) []byte {
 		case fieldAddr:
 			dst = to.AppendTo(dst)
 		}
+	}
+	if code != "" {
+		dst = append(append(dst, ' '), code...)
 	}
 	return dst
 }

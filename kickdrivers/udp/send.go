@@ -102,11 +102,11 @@ func (f *flight) reset(maxPayload int) {
 }
 
 // add prepares one datagram.
-func (f *flight) add(index int, to netip.AddrPort, p *payload) {
+func (f *flight) add(index int, to netip.AddrPort, p *payload, code string) {
 	i, start := f.n, len(f.text)
 	f.n++
 	f.index, f.to = append(f.index, index), append(f.to, to)
-	f.text = p.appendTo(f.text, to)
+	f.text = p.appendTo(f.text, to, code)
 	f.bufs[i][0] = f.text[start:]
 	if ip := to.Addr(); ip.Is4() {
 		a := ip.As4()

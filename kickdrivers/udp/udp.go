@@ -2,9 +2,8 @@
 // TCP connection, to the address and port that a device has named.
 //
 // It promises to send only into the networks that the operator has listed, to
-// single hosts, to no target more often than its budget allows, and nothing
-// but the operator's payload, which is never larger than the request that
-// caused it. It does not read answers and does not know whether a datagram
+// single hosts, and nothing but the operator's payload and a code, which are
+// never larger than the request that caused them. It does not read answers and does not know whether a datagram
 // arrived. README.md has the configuration.
 package udp
 
@@ -13,7 +12,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
@@ -21,6 +19,7 @@ import (
 	"time"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/kickdrivers/driver"
 )
 
 // Driver sends datagrams and opens TCP connections. Make one with New.
@@ -28,7 +27,6 @@ type Driver struct {
 	// Fixed after construction.
 	guard   guard
 	payload payload
-	budget  *budget
 	sockets [2]sockets // IPv4, IPv6; nil when that family is not used
 	bind    [2]netip.Addr
 	timeout time.Duration
@@ -38,15 +36,14 @@ type Driver struct {
 
 // New opens the sockets that a configuration needs. Its faults are
 // edition.ErrConfig, a local address that cannot be used edition.ErrListen.
-func New(c Config, log *slog.Logger) (*Driver, error) {
+func New(c Config, env driver.Env) (*Driver, error) {
 	g, p, bind, faults := c.compile()
 	if len(faults) > 0 {
 		return nil, fmt.Errorf("%w: %w", edition.ErrConfig, errors.Join(faults...))
 	}
 	d := &Driver{
 		guard: g, payload: p, bind: bind, timeout: c.TCPTimeout,
-		budget: newBudget(c.TargetRate, c.TargetBurst, c.TargetCounters),
-		tcp:    make(chan struct{}, c.TCPParallel),
+		tcp: make(chan struct{}, c.TCPParallel),
 	}
 	d.flights.New = func() any { return new(flight) }
 	for family, name := range [...]string{"udp4", "udp6"} {
@@ -61,7 +58,7 @@ func New(c Config, log *slog.Logger) (*Driver, error) {
 			d.Close() //nolint:errcheck // the first error is the one to tell
 			return nil, fmt.Errorf("%w: %w", edition.ErrListen, err)
 		}
-		log.Warn("no IPv6 here: its targets cannot be kicked", "err", err)
+		env.Logger().Warn("no IPv6 here: its targets cannot be kicked", "err", err)
 	}
 	return d, nil
 }
@@ -97,36 +94,62 @@ func (d *Driver) Check(raw json.RawMessage, from netip.Addr, size int) (json.Raw
 	if err := d.guard.check(&t); err != nil {
 		return nil, err
 	}
-	if n := len(d.payload.appendTo(nil, netip.AddrPortFrom(t.ip, t.port))); n > size {
+	if n := len(d.payload.appendTo(nil, netip.AddrPortFrom(t.ip, t.port), "")) + maxCode; n > size {
 		return nil, fmt.Errorf("%w: a kick of %d bytes would be larger than the request of %d", edition.ErrForbidden, n, size)
 	}
 	return t.stored()
 }
 
+// Aim is the address and the port: by UDP and by TCP, and under whatever
+// network's name, one target is meant.
+func (d *Driver) Aim(raw json.RawMessage) string {
+	t, err := parseStored(raw)
+	if err != nil {
+		return ""
+	}
+	return netip.AddrPortFrom(t.ip, t.port).String()
+}
+
+// Show returns a line such as "udp 10.1.2.3:4000: NOTIFY 10.1.2.3:4000".
+func (d *Driver) Show(k driver.Kick) (string, error) {
+	t, err := d.read(k.Target)
+	if err != nil {
+		return "", err
+	}
+	proto, to := "udp", netip.AddrPortFrom(t.ip, t.port)
+	if t.tcp {
+		proto = "tcp"
+	}
+	return fmt.Sprintf("%s %s: %s", proto, to, d.payload.appendTo(nil, to, k.Confirm)), nil
+}
+
+// read returns a stored target that the configuration still allows.
+func (d *Driver) read(raw json.RawMessage) (target, error) {
+	t, err := parseStored(raw)
+	if err != nil {
+		return t, fmt.Errorf("%w: the stored target cannot be read: %w", edition.ErrGone, err)
+	}
+	return t, d.guard.check(&t)
+}
+
 // job is one kick under way.
 type job struct {
-	n   int // index of its target
-	to  netip.AddrPort
-	tcp bool
+	n    int // index of its target
+	to   netip.AddrPort
+	tcp  bool
+	code string
 }
 
 // Kick sends one kick to each target. Datagrams go first, in one go.
-func (d *Driver) Kick(ctx context.Context, targets []json.RawMessage, errs []error) {
+func (d *Driver) Kick(ctx context.Context, kicks []driver.Kick, errs []error) {
 	f := d.flights.Get().(*flight)
 	f.jobs = f.jobs[:0]
-	for n, raw := range targets {
-		t, err := parseStored(raw)
-		if err != nil {
-			errs[n] = fmt.Errorf("%w: the stored target cannot be read: %w", edition.ErrGone, err)
-			continue
-		}
-		if errs[n] = d.guard.check(&t); errs[n] == nil {
-			f.jobs = append(f.jobs, job{n: n, to: netip.AddrPortFrom(t.ip, t.port), tcp: t.tcp})
+	for n, k := range kicks {
+		t, err := d.read(k.Target)
+		if errs[n] = err; err == nil {
+			f.jobs = append(f.jobs, job{n: n, to: netip.AddrPortFrom(t.ip, t.port), tcp: t.tcp, code: k.Confirm})
 		}
 	}
-	d.budget.takeAll(f.jobs, func(n int, wait time.Duration) {
-		errs[f.jobs[n].n] = edition.RetryAfter(fmt.Errorf("%w kicks for one target", edition.ErrTooMany), wait)
-	})
 	d.sendDatagrams(f, errs)
 	d.dialAll(ctx, f.jobs, errs)
 	d.flights.Put(f)
@@ -135,10 +158,10 @@ func (d *Driver) Kick(ctx context.Context, targets []json.RawMessage, errs []err
 // sendDatagrams sends what goes by UDP, a family after the other.
 func (d *Driver) sendDatagrams(f *flight, errs []error) {
 	for family, s := range d.sockets {
-		f.reset(d.payload.max)
+		f.reset(d.payload.max + maxCode)
 		for _, j := range f.jobs {
 			if !j.tcp && errs[j.n] == nil && familyOf(j.to.Addr()) == family {
-				f.add(j.n, j.to, &d.payload)
+				f.add(j.n, j.to, &d.payload, j.code)
 			}
 		}
 		switch {
@@ -167,7 +190,7 @@ func (d *Driver) dialAll(ctx context.Context, jobs []job, errs []error) {
 			continue
 		}
 		wg.Go(func() {
-			errs[j.n] = d.dial(ctx, j.to)
+			errs[j.n] = d.dial(ctx, j)
 			<-d.tcp
 		})
 	}
@@ -175,14 +198,14 @@ func (d *Driver) dialAll(ctx context.Context, jobs []job, errs []error) {
 }
 
 // dial opens a connection, writes the payload and closes.
-func (d *Driver) dial(ctx context.Context, to netip.AddrPort) error {
+func (d *Driver) dial(ctx context.Context, j job) error {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	var dialer net.Dialer
-	if local := d.bind[familyOf(to.Addr())]; local.IsValid() {
+	if local := d.bind[familyOf(j.to.Addr())]; local.IsValid() {
 		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(local, 0))
 	}
-	c, err := dialer.DialContext(ctx, "tcp", to.String())
+	c, err := dialer.DialContext(ctx, "tcp", j.to.String())
 	if err != nil {
 		return classify(err)
 	}
@@ -191,7 +214,7 @@ func (d *Driver) dial(ctx context.Context, to netip.AddrPort) error {
 	if err := c.SetWriteDeadline(deadline); err != nil {
 		return err
 	}
-	_, err = c.Write(d.payload.appendTo(nil, to))
+	_, err = c.Write(d.payload.appendTo(nil, j.to, j.code))
 	return err
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/kickdrivers/driver"
 	"github.com/edition-push/edition/kickdrivers/kicktest"
 	"github.com/edition-push/edition/kickdrivers/udp"
 )
@@ -28,7 +28,7 @@ func open(t testing.TB, change func(*udp.Config)) *udp.Driver {
 	if change != nil {
 		change(&c)
 	}
-	d, err := udp.New(c, slog.New(slog.DiscardHandler))
+	d, err := udp.New(c, driver.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestSuite(t *testing.T) {
 					Driver: open(t, func(c *udp.Config) { c.Networks[0].AnyAddress = true }),
 					From:   netip.MustParseAddr("127.0.0.1"), Size: 200,
 					Good: func(i int) json.RawMessage {
-						return fmt.Appendf(nil, `{"ip":"127.0.0.%d","port":%d,"proto":%q}`, i+1, port, proto)
+						return fmt.Appendf(nil, `{"ip":"127.0.%d.%d","port":%d,"proto":%q}`, i/200, i%200+1, port, proto)
 					},
 					Malformed: []json.RawMessage{[]byte(`{"ip":"127.0.0.1"}`), []byte(`{"ip":7,"port":4000}`)},
 					Forbidden: []json.RawMessage{[]byte(`{"ip":"192.0.2.1","port":4000}`)},
@@ -145,7 +145,7 @@ func TestWhatArrives(t *testing.T) {
 				t.Fatal(err)
 			}
 			errs := make([]error, 1)
-			d.Kick(t.Context(), []json.RawMessage{target}, errs)
+			d.Kick(t.Context(), kicks(target), errs)
 			if errs[0] != nil {
 				t.Fatal(errs[0])
 			}
@@ -204,14 +204,22 @@ func TestBind(t *testing.T) {
 	}
 	c := udp.DefaultConfig()
 	c.Networks, c.Bind = []udp.Network{loopback}, []string{"198.51.100.71"}
-	if _, err := udp.New(c, slog.New(slog.DiscardHandler)); !errors.Is(err, edition.ErrListen) {
+	if _, err := udp.New(c, driver.Env{}); !errors.Is(err, edition.ErrListen) {
 		t.Errorf("bound to an address of another machine: %v, want ErrListen", err)
 	}
 }
 
+func kicks(targets ...json.RawMessage) []driver.Kick {
+	all := make([]driver.Kick, len(targets))
+	for i, target := range targets {
+		all[i].Target = target
+	}
+	return all
+}
+
 func kick(t *testing.T, d *udp.Driver, format string, args ...any) []error {
 	errs := make([]error, 1)
-	d.Kick(t.Context(), []json.RawMessage{fmt.Appendf(nil, format, args...)}, errs)
+	d.Kick(t.Context(), kicks(fmt.Appendf(nil, format, args...)), errs)
 	return errs
 }
 
@@ -250,7 +258,7 @@ func TestOneFailsOthersArrive(t *testing.T) {
 		targets = append(targets, fmt.Appendf(nil, `{"ip":%q,"port":%d,"proto":"udp"}`, ip, port))
 	}
 	errs := make([]error, len(targets))
-	d.Kick(t.Context(), targets, errs)
+	d.Kick(t.Context(), kicks(targets...), errs)
 	for i, err := range errs {
 		if bad := i != 1 && i != 4; bad != (err != nil) || errors.Is(err, edition.ErrUnavailable) {
 			t.Errorf("%s: %v", targets[i], err)
@@ -281,14 +289,14 @@ func TestTCPPlaces(t *testing.T) {
 	if !ok {
 		t.Skip("a full backlog does not hang here")
 	}
-	d := open(t, func(c *udp.Config) { c.TCPParallel, c.TargetRate, c.TCPTimeout = 1, 0, time.Minute })
+	d := open(t, func(c *udp.Config) { c.TCPParallel, c.TCPTimeout = 1, time.Minute })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	targets, errs := make([]json.RawMessage, 10), make([]error, 10)
 	for i := range targets {
 		targets[i] = fmt.Appendf(nil, `{"ip":"127.0.0.1","port":%d,"proto":"tcp","own":true}`, port)
 	}
-	d.Kick(ctx, targets, errs)
+	d.Kick(ctx, kicks(targets...), errs)
 	for i, err := range errs {
 		if err == nil {
 			t.Errorf("kick %d was sent", i)

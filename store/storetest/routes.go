@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/edition-push/edition"
@@ -123,7 +124,7 @@ var routeTests = map[string]func(*fixture){
 			for range n {
 				wg.Go(func() {
 					err := f.s.ChangeRoutes(ctx, h, func(old edition.Routes) edition.Routes {
-						return append(old[:len(old):len(old)], route("udp", "1"))
+						return append(slices.Clip(old), route("udp", "1"))
 					})
 					if err != nil {
 						f.Error(err)
