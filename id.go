@@ -200,6 +200,12 @@ func ProofOf(secret string) (Proof, error) {
 	return sha256.Sum256(append([]byte(proofDomain), raw[:SecretSize]...)), nil
 }
 
+// ProofOfUAID is the proof of a device whose protocol takes the UAID itself for
+// the credential: SimplePush and the Mozilla push protocol.
+func ProofOfUAID(u UAID) Proof {
+	return sha256.Sum256(append([]byte("edition uaid\x00"), u[:]...))
+}
+
 // NewSecret returns a random secret in its wire form.
 func NewSecret() string {
 	var raw [SecretSize]byte

@@ -50,6 +50,10 @@ type Registration struct {
 	// Routes take the place of those there were, see [Routes.Over]; nil leaves
 	// them as they are.
 	Routes Routes
+	// AppKey, if not nil, is the only VAPID key that may send to the endpoint
+	// (RFC 8292 §4): an uncompressed point on P-256, 65 bytes. It is part of
+	// the endpoint: a store does not keep it.
+	AppKey []byte
 }
 
 // Delivery says how a store is to take an update.
@@ -157,6 +161,8 @@ type Store interface {
 	// Unregister forgets an app and what is pending for it; an unknown one is
 	// no error.
 	Unregister(ctx context.Context, k Key) error
+	// Apps returns the apps of a device, none when it is unknown.
+	Apps(uaid UAID) ([]AppID, error)
 	// Agent returns what is known of a device, or ErrNotFound.
 	Agent(uaid UAID) (Agent, error)
 	// Bind says that a device is now reached through a.Owner, and moves there

@@ -29,6 +29,7 @@ type conn struct {
 	raw     syscall.RawConn // nil when it cannot be written to without blocking (TLS)
 	peer    *peer           // nil: a device
 	workers chan struct{}   // of a relay: bounds its messages being worked on
+	talk    Talk            // of a device that speaks another protocol; nil: edition.v1
 
 	// Owned by the goroutine in serve.
 	self   *peer // which of those that share peer's token it is: peer until its hello
@@ -47,6 +48,8 @@ type conn struct {
 	owner    edition.Owner // of a relay that said hello
 	linked   *peer         // the relay whose calls go over this connection
 	greeted  bool          // a hello or a register has come
+	bodies   bool          // it is told what events carry, by their slots
+	mapped   bool          // it was told of events in slots by their apps
 	flushing bool          // a flush is running, or will be by who set it
 	stalled  bool          // the store failed under a flush; the wheel tries again
 	closing  bool          // its end is decided: nothing is taken or sent any more
@@ -62,6 +65,7 @@ func newConn(s *Server, ws *websocket.Conn, p *peer) *conn {
 	}
 	c.rate = bucket{tokens: float32(s.limits.Burst), last: s.clock()}
 	c.board = newBoard(p != nil)
+	c.bodies = p != nil
 	if p != nil {
 		c.workers = make(chan struct{}, relayWorkers)
 	}

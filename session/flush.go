@@ -18,6 +18,7 @@ type scratch struct {
 	owner  edition.Owner
 	uaids  []edition.UAID
 	events edition.Update
+	bodies carried // what the events carry
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -46,6 +47,7 @@ func (c *conn) flush(now bool) {
 	if cap(sc.events) > 2*wire.MaxUpdate {
 		sc.events = nil
 	}
+	sc.bodies = nil
 	scratches.Put(sc)
 }
 
@@ -78,8 +80,12 @@ func (c *conn) flushOne(sc *scratch, now bool) bool {
 	c.stir()
 	c.s.m.updates.Inc()
 	c.s.m.events.Add(float64(len(events)))
+	if c.talk != nil {
+		c.talk.Update(events, sc.bodies.of(events))
+		return true
+	}
 	out := newFrame()
-	out.b = wire.AppendUpdate(out.b, id, events)
+	out.b = c.appendUpdate(out.b, id, events, sc.bodies)
 	if now {
 		c.post(websocket.TextMessage, out)
 		return true
@@ -111,6 +117,10 @@ func (c *conn) launch(f *flight, sc *scratch, rest *edition.UAID) (uint64, editi
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	events := c.board.launch(f, sc.uaids, sc.events, rest)
+	f.bodies = nil
+	if len(sc.bodies) > 0 && (!c.bodies || c.talk != nil) {
+		f.bodies, c.mapped = sc.bodies, !c.bodies
+	}
 	if len(events) > 0 {
 		f.due = c.s.clock() + c.s.limits.backoff(c.board.tries(f))
 	}
@@ -133,7 +143,11 @@ func (c *conn) look(sc *scratch) (rest *edition.UAID, err error) {
 			break
 		}
 	}
-	if n := fit(sc.events); n < len(sc.events) {
+	n := fit(sc.events)
+	if sc.bodies, n, err = c.s.carry(sc.events[:n], c.bodies); err != nil {
+		return nil, err
+	}
+	if n < len(sc.events) {
 		rest = &sc.events[n].UAID
 		sc.events = sc.events[:n]
 	}
@@ -146,7 +160,11 @@ func (c *conn) walk(sc *scratch, f *flight, at scan) error {
 	if err != nil {
 		return err
 	}
-	if n := fit(found); n < len(found) {
+	n := fit(found)
+	if sc.bodies, n, err = c.s.carry(found[:n], c.bodies); err != nil {
+		return err
+	}
+	if n < len(found) {
 		found, next, more = found[:n], found[n-1].Key, true
 	}
 	c.mu.Lock()

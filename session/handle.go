@@ -208,6 +208,9 @@ func (c *conn) named(m *wire.Message) (edition.Owner, edition.Update) {
 	if n := len(u) - len(own); n > 0 {
 		c.s.m.refuseN(reasonForeign, n)
 	}
+	if c.mapped {
+		own = c.board.unmap(own)
+	}
 	return c.owner, own
 }
 

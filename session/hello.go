@@ -202,6 +202,9 @@ func (c *conn) onHello(m *wire.Message) {
 	case c.peer != nil || m.Relay != "":
 		c.onRelayHello(m)
 	default:
+		if m.Bodies {
+			c.takeBodies()
+		}
 		c.onAgents(m.Agents)
 	}
 }

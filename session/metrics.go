@@ -18,6 +18,7 @@ const (
 	reasonHello     reason = "no_hello"  // no hello in time
 	reasonSilent    reason = "silent"    // pinged in vain
 	reasonIdle      reason = "idle"      // the device can be woken
+	reasonTalk      reason = "protocol"  // as the device's protocol has it
 	reasonReplaced  reason = "replaced"  // a newer connection took the last UAID
 	reasonDrain     reason = "drain"     // the server shuts down
 	reasonBinary    reason = "binary"    // a binary frame

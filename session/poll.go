@@ -19,9 +19,11 @@ type poll struct {
 	s     *Server
 	by    caller
 	uaids []edition.UAID // of a device's poll: whose updates
+	whole bool           // it is told what events carry, by their slots
 	hub   *hub.Hub
 
-	bell chan struct{} // doorbell
+	bell   chan struct{} // doorbell
+	bodies carried       // of what was found last
 
 	mu    sync.Mutex
 	lost  int            // Guarded by mu. Parties that a newer connection took.
@@ -93,10 +95,10 @@ func (s *Server) restUpdate(q *request) (int, any, error) {
 		}
 		return 0, nil, errProof
 	}
-	if err := s.pollAck(q.by, edition.Update(m.Ack), a.uaids); err != nil {
+	if err := s.pollAck(q.by, edition.Update(m.Ack), a.uaids, m.Bodies); err != nil {
 		return 0, nil, err
 	}
-	p := &poll{s: s, by: q.by, uaids: a.uaids, hub: s.hub, bell: make(chan struct{}, 1)}
+	p := &poll{s: s, by: q.by, uaids: a.uaids, whole: m.Bodies || q.by.relay(), hub: s.hub, bell: make(chan struct{}, 1)}
 	answer := wire.UpdateResponse{Refused: a.refused, Gone: a.gone}
 	if q.by.relay() {
 		q.by.peer.calls.polls(p.waits(wait), s.clock())
@@ -112,7 +114,7 @@ func (s *Server) restUpdate(q *request) (int, any, error) {
 	if len(u) == 0 && len(a.refused) == 0 && len(answer.Gone) == 0 && len(answer.Wakes) == 0 {
 		return http.StatusNoContent, nil, nil
 	}
-	answer.Updates = wire.Updates(u)
+	answer.Updates, answer.Messages = p.show(u)
 	return http.StatusOK, answer, nil
 }
 
@@ -127,7 +129,7 @@ func (p *poll) waits(wait time.Duration) *poll {
 // called reports whether a relay is to be asked something.
 func (p *poll) called() bool { return p.by.relay() && p.by.peer.calls.queued() }
 
-func (s *Server) pollAck(by caller, u edition.Update, uaids []edition.UAID) error {
+func (s *Server) pollAck(by caller, u edition.Update, uaids []edition.UAID, bodies bool) error {
 	if len(u) == 0 {
 		return nil
 	}
@@ -136,7 +138,12 @@ func (s *Server) pollAck(by caller, u edition.Update, uaids []edition.UAID) erro
 		for _, uaid := range uaids {
 			own[uaid] = true
 		}
-		u = s.own(u, own)
+		if u = s.own(u, own); !bodies {
+			var err error
+			if u, err = s.unmap(by.owner, u); err != nil {
+				return err
+			}
+		}
 	}
 	return s.hub.Ack(by.owner, u, edition.AckDelivered)
 }
@@ -251,7 +258,24 @@ func (p *poll) look(uaids []edition.UAID) (u edition.Update, err error) {
 		}
 	}
 	u = u.Normalize()
-	return u[:fit(u)], nil
+	return p.fit(u)
+}
+
+// fit returns as much of an update as fits into one answer, and notes what it
+// carries.
+func (p *poll) fit(u edition.Update) (edition.Update, error) {
+	u = u[:fit(u)]
+	m, n, err := p.s.carry(u, p.whole)
+	p.bodies = m
+	return u[:n], err
+}
+
+// show is an update as the caller is told of it.
+func (p *poll) show(u edition.Update) (wire.Updates, []wire.Carried) {
+	if !p.whole {
+		return wire.Updates(p.bodies.shown(u)), nil
+	}
+	return wire.Updates(u), wire.CarriedBy(u, p.bodies.of(u))
 }
 
 // scan reads what waits for a relay, as much as fits into one answer, from
@@ -276,14 +300,17 @@ func (p *poll) scan() (edition.Update, error) {
 			after, wrapped = edition.Key{}, true
 		}
 	}
-	n := fit(u)
-	if n > 0 {
-		after = u[n-1].Key
+	u, err := p.fit(u)
+	if err != nil {
+		return nil, err
+	}
+	if len(u) > 0 {
+		after = u[len(u)-1].Key
 	}
 	peer.mu.Lock()
 	peer.after = after
 	peer.mu.Unlock()
-	return p.sent(u[:n], nil)
+	return p.sent(u, nil)
 }
 
 // sent marks what is handed out.

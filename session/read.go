@@ -21,7 +21,7 @@ func newUpgrader() websocket.Upgrader {
 		// written by send, without a buffer here.
 		ReadBufferSize:  512,
 		WriteBufferPool: new(sync.Pool),
-		Subprotocols:    []string{wire.Subprotocol},
+		Subprotocols:    []string{wire.Subprotocol, wire.SubprotocolSimplePush},
 		// A page of any origin may connect: what it can do is shown by
 		// secrets in messages, and no cookie or address gives it more.
 		CheckOrigin: func(*http.Request) bool { return true },
@@ -54,6 +54,9 @@ func (s *Server) webSocket(w http.ResponseWriter, r *http.Request) {
 		return // answered by Error
 	}
 	c := newConn(s, ws, p)
+	if p == nil && s.talks(r) {
+		c.talk, c.bodies = s.talk(&Device{c}), true
+	}
 	if !s.wheel.add(c) { // Run has ended
 		c.net.Close()
 		return
@@ -151,6 +154,10 @@ func (c *conn) next(kind int, r io.Reader) (deep bool) {
 	if !utf8.Valid(in.b) {
 		c.endNow(websocket.CloseInvalidFramePayloadData, "text that is not UTF-8", reasonUTF8)
 		return false
+	}
+	if c.talk != nil {
+		c.listenTo(in.b)
+		return true
 	}
 	return c.handle(in)
 }

@@ -199,7 +199,11 @@ func (s *Server) restAck(q *request) (int, any, error) {
 		if err != nil {
 			return 0, nil, err
 		}
-		u = s.own(u, agents)
+		if u = s.own(u, agents); !m.Bodies {
+			if u, err = s.unmap(q.by.owner, u); err != nil {
+				return 0, nil, err
+			}
+		}
 	}
 	if len(m.Refuse) > 0 {
 		s.m.refuseN(reasonUnknown, len(m.Refuse))

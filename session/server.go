@@ -36,9 +36,13 @@ type Options struct {
 	// Wakeable reports whether a device can be woken by one of its routes, so
 	// surely that it need not stay connected. nil: none can.
 	Wakeable func(edition.Routes) bool
-	Limits   Limits
-	Log      *slog.Logger
-	Metrics  prometheus.Registerer // nil: counted, not shown
+	// Talk, if not nil, translates for devices that speak another protocol:
+	// those that ask for the subprotocol push-notification, or for none at
+	// wire.PathRoot.
+	Talk    func(*Device) Talk
+	Limits  Limits
+	Log     *slog.Logger
+	Metrics prometheus.Registerer // nil: counted, not shown
 }
 
 // Server is the device door: an [http.Handler] for the device paths of package
@@ -52,6 +56,7 @@ type Server struct {
 	checkKick func(json.RawMessage, netip.Addr, int) (edition.Routes, error)
 	sendCodes func(edition.Holder)
 	wakeable  func(edition.Routes) bool
+	talk      func(*Device) Talk
 	limits    Limits
 	log       *slog.Logger
 	m         *metrics
@@ -73,7 +78,7 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{
 		hub: o.Hub, store: o.Store, registrar: o.Registrar, checkKick: o.CheckKick,
-		sendCodes: o.Challenge, wakeable: o.Wakeable, limits: o.Limits.withDefaults(), log: o.Log, m: newMetrics(o.Metrics),
+		sendCodes: o.Challenge, wakeable: o.Wakeable, talk: o.Talk, limits: o.Limits.withDefaults(), log: o.Log, m: newMetrics(o.Metrics),
 		started: time.Now(), draining: make(chan struct{}),
 	}
 	if s.log == nil {
@@ -95,7 +100,7 @@ func New(o Options) *Server {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.rescue(w, r)
 	switch r.URL.Path {
-	case wire.PathWebSocket:
+	case wire.PathWebSocket, wire.PathRoot:
 		s.webSocket(w, r)
 	case wire.PathUpdate:
 		s.post(w, r, wire.TypeUpdate, s.restUpdate)

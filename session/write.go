@@ -60,6 +60,11 @@ var errEnded = errors.New("the connection is ending")
 func (c *conn) send(op int, f *frame) error {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
+	return c.sendLocked(op, f)
+}
+
+// sendLocked is send for who holds wmu.
+func (c *conn) sendLocked(op int, f *frame) error {
 	rest, err := c.begin(op, f)
 	if err != nil || len(rest) == 0 {
 		return err

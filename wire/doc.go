@@ -6,11 +6,16 @@ package wire
 
 import "time"
 
-// Subprotocol is the WebSocket subprotocol of the device door.
-const Subprotocol = "edition.v1"
+// WebSocket subprotocols of the device door: edition.v1, and that of SimplePush
+// and of the Mozilla push protocol, which their hellos tell apart.
+const (
+	Subprotocol           = "edition.v1"
+	SubprotocolSimplePush = "push-notification"
+)
 
 // Paths of the two doors.
 const (
+	PathRoot       = "/" // any protocol's WebSocket
 	PathEndpoint   = "/v1/e/" // + token
 	PathEvents     = "/v1/events"
 	PathWebSocket  = "/v1/ws"

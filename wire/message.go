@@ -50,6 +50,10 @@ type Message struct {
 	ID      uint64  `json:"id,omitempty"` // 1 and up
 	Updates Updates `json:"updates,omitempty"`
 	State   string  `json:"state,omitempty"`
+	// Messages are what events of an update carry: to relays, and to devices
+	// that ask for Bodies in their hello.
+	Messages []Carried `json:"messages,omitempty"`
+	Bodies   bool      `json:"bodies,omitempty"`
 
 	// error
 	Title      string `json:"title,omitempty"`
@@ -113,17 +117,20 @@ type UpdateRequest struct {
 	Relay   string  `json:"relay,omitempty"`
 	Store   string  `json:"store,omitempty"`
 	Custody string  `json:"custody,omitempty"`
-	Wait    string  `json:"wait,omitempty"` // a Go duration such as "30s"
-	Ack     Updates `json:"ack,omitempty"`  // delivered; applied first
+	Wait    string  `json:"wait,omitempty"`   // a Go duration such as "30s"
+	Ack     Updates `json:"ack,omitempty"`    // delivered; applied first
+	Bodies  bool    `json:"bodies,omitempty"` // of a device: as in hello
 	Woken   []Woken `json:"woken,omitempty"`
 }
 
 // UpdateResponse answers POST /v1/update.
 type UpdateResponse struct {
-	Updates Updates        `json:"updates"`
-	Refused []edition.UAID `json:"refused,omitempty"`
-	Gone    []Gone         `json:"gone,omitempty"`
-	Wakes   []Wake         `json:"wakes,omitempty"` // to a relay
+	Updates Updates `json:"updates"`
+	// Messages are what events carry: to a relay, or who asked for Bodies.
+	Messages []Carried      `json:"messages,omitempty"`
+	Refused  []edition.UAID `json:"refused,omitempty"`
+	Gone     []Gone         `json:"gone,omitempty"`
+	Wakes    []Wake         `json:"wakes,omitempty"` // to a relay
 }
 
 // AckRequest is the body of POST /v1/ack.
@@ -134,5 +141,6 @@ type AckRequest struct {
 	UAIDs   []edition.UAID `json:"uaids,omitempty"` // refused with 409 when Updates is absent
 	Updates Updates        `json:"updates,omitempty"`
 	Refuse  Updates        `json:"refuse,omitempty"` // a relay's TypeRefuse
+	Bodies  bool           `json:"bodies,omitempty"` // of a device: as in hello
 	Woken   []Woken        `json:"woken,omitempty"`
 }

@@ -7,7 +7,8 @@ import (
 )
 
 // Updates is an [edition.Update] in its wire form
-// {"<uaid>":{"<appid>":41,…},…}. It is sorted and names a key once.
+// {"<uaid>":{"<appid>":41,…},…}. It is sorted and names a key once. In the
+// place of an AppID there may be the slot of a message.
 type Updates edition.Update
 
 // AppendJSON appends the wire form. Events of one UAID must stand together.
@@ -62,7 +63,7 @@ func (u *Updates) UnmarshalJSON(b []byte) error {
 			return err
 		}
 		return EachMember(apps, func(name string, value []byte) error {
-			app, err := edition.ParseAppID(name)
+			app, err := edition.ParseSlot(name)
 			if err != nil {
 				return err
 			}
@@ -102,7 +103,7 @@ func parseUpdates(dst Updates, b []byte) (_ Updates, rest []byte, ok bool) {
 			if len(b) < 42 || b[1] != '"' || b[38] != '"' || b[39] != ':' {
 				return dst, b, false
 			}
-			app, err := edition.ParseAppID(b[2:38])
+			app, err := edition.ParseSlot(b[2:38])
 			if err != nil {
 				return dst, b, false
 			}

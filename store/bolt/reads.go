@@ -136,3 +136,19 @@ func (s *Store) waits(owner edition.Owner) (bool, error) {
 		at = next
 	}
 }
+
+// Apps implements edition.Store.
+func (s *Store) Apps(u edition.UAID) (apps []edition.AppID, err error) {
+	sh := &s.shards[shardOf(u)]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if err := s.findDevice(sh, u); err != nil {
+		return nil, err
+	}
+	for x := range sh.device(u) {
+		if r := x.row(); r.is(isLive) && !x.key().AppID.IsSlot() {
+			apps = append(apps, x.key().AppID)
+		}
+	}
+	return apps, nil
+}

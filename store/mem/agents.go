@@ -185,3 +185,15 @@ func (s *Store) Relay(_ context.Context, name, id string) (edition.Owner, error)
 	s.relays = append(s.relays, &relay{name: name, id: id})
 	return edition.Owner(len(s.relays)), nil
 }
+
+// Apps implements edition.Store.
+func (s *Store) Apps(uaid edition.UAID) (apps []edition.AppID, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.keys(edition.Key{UAID: uaid}) {
+		if k.UAID == uaid && !k.AppID.IsSlot() {
+			apps = append(apps, k.AppID)
+		}
+	}
+	return apps, nil
+}

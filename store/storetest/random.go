@@ -236,8 +236,9 @@ func (m *machine) compare(r *rapid.T) {
 		same(r, func(s edition.Store) []any {
 			a, err := s.Agent(u)
 			a.Seen = time.Time{}
+			apps, aerr := s.Apps(u)
 			routes, rerr := s.Routes(edition.Holder{UAID: u})
-			return []any{a, kind(err), routes, rerr, len(routes) > 0 && !s.Kickable(edition.Holder{UAID: u})}
+			return []any{apps, aerr, a, kind(err), routes, rerr, len(routes) > 0 && !s.Kickable(edition.Holder{UAID: u})}
 		}, m)
 		for _, owner := range m.relays {
 			same(r, func(s edition.Store) []any {

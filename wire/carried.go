@@ -1,0 +1,130 @@
+package wire
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/edition-push/edition"
+)
+
+// Slot is an AppID, or the slot of a message (see [edition.AppID.IsSlot]).
+type Slot edition.AppID
+
+// MarshalText returns the 36-character form.
+func (s Slot) MarshalText() ([]byte, error) { return edition.AppID(s).MarshalText() }
+
+// UnmarshalText is [edition.ParseSlot].
+func (s *Slot) UnmarshalText(b []byte) error {
+	a, err := edition.ParseSlot(b)
+	*s = Slot(a)
+	return err
+}
+
+// Data is bytes as base64url without padding (RFC 4648 §5). Padding is taken.
+type Data []byte
+
+// MarshalText returns the base64url form.
+func (d Data) MarshalText() ([]byte, error) {
+	return base64.RawURLEncoding.AppendEncode(nil, d), nil
+}
+
+// UnmarshalText reads the base64url form, with or without padding.
+func (d *Data) UnmarshalText(b []byte) error {
+	for len(b) > 0 && b[len(b)-1] == '=' {
+		b = b[:len(b)-1]
+	}
+	out, err := base64.RawURLEncoding.AppendDecode(nil, b)
+	if err != nil {
+		return fmt.Errorf("%w: not base64url: %w", edition.ErrMalformed, err)
+	}
+	*d = out
+	return nil
+}
+
+// Carried is what one event of an UPDATE carries: an [edition.Body] and whose
+// it is. Slot is the event's key in "updates".
+type Carried struct {
+	UAID       edition.UAID  `json:"uaid"`
+	Slot       Slot          `json:"slot"`
+	AppID      edition.AppID `json:"appid"`
+	TTL        int64         `json:"ttl"` // seconds that are left, rounded up
+	Urgency    string        `json:"urgency,omitempty"`
+	Receipt    bool          `json:"receipt,omitempty"`
+	Encoding   string        `json:"encoding,omitempty"`
+	Encryption string        `json:"encryption,omitempty"`
+	CryptoKey  string        `json:"crypto_key,omitempty"`
+	Data       Data          `json:"data,omitempty"`
+}
+
+// CarriedSize is about how long a body is in an UPDATE, in bytes: at least as
+// long.
+func CarriedSize(b *edition.Body) int {
+	const names = 3*40 + 160
+	return names + 2*(len(b.Encoding)+len(b.Encryption)+len(b.CryptoKey)) + len(b.Data)/3*4 + 8
+}
+
+// CarriedBy returns the wire form of what the events of an update carry;
+// bodies is nil or stands in their order.
+func CarriedBy(u edition.Update, bodies []*edition.Body) []Carried {
+	var all []Carried
+	for i, b := range bodies {
+		if b == nil {
+			continue
+		}
+		all = append(all, Carried{
+			UAID: u[i].UAID, Slot: Slot(u[i].AppID), AppID: b.AppID,
+			TTL: int64((b.TTL + time.Second - 1) / time.Second), Urgency: b.Urgency.String(), Receipt: b.Receipt,
+			Encoding: b.Encoding, Encryption: b.Encryption, CryptoKey: b.CryptoKey, Data: b.Data,
+		})
+	}
+	return all
+}
+
+// Bodies is the reverse of CarriedBy: what each event of an update carries, nil
+// when none does. What is carried by no event is passed over; a slot without
+// anything is ErrMalformed, as is what no store would take.
+func Bodies(u edition.Update, carried []Carried) ([]*edition.Body, error) {
+	var all []*edition.Body
+	for i := range carried {
+		c := &carried[i]
+		k := edition.Key{UAID: c.UAID, AppID: edition.AppID(c.Slot)}
+		at, found := slices.BinarySearchFunc(u, k, func(e edition.Event, k edition.Key) int { return e.Key.Compare(k) })
+		if !found {
+			continue
+		}
+		urgency, ok := edition.ParseUrgency(c.Urgency)
+		ttl := time.Duration(min(max(1, c.TTL), int64(edition.MaxBodyTTL/time.Second))) * time.Second
+		if !ok || len(c.Data) > edition.MaxBody || max(len(c.Encoding), len(c.Encryption), len(c.CryptoKey)) > edition.MaxBodyHead {
+			return nil, fmt.Errorf("%w: a message of an update is too large, or of an unknown urgency", edition.ErrMalformed)
+		}
+		if all == nil {
+			all = make([]*edition.Body, len(u))
+		}
+		all[at] = &edition.Body{
+			AppID: c.AppID, TTL: ttl, Urgency: urgency, Receipt: c.Receipt,
+			Encoding: c.Encoding, Encryption: c.Encryption, CryptoKey: c.CryptoKey, Data: c.Data,
+		}
+	}
+	for i, e := range u {
+		if e.AppID.IsSlot() && (all == nil || all[i] == nil) {
+			return nil, fmt.Errorf("%w: a slot of an update has no message", edition.ErrMalformed)
+		}
+	}
+	return all, nil
+}
+
+// AppendCarrying is AppendUpdate with what the events carry: bodies is nil or
+// stands in their order.
+func AppendCarrying(dst []byte, id uint64, u edition.Update, bodies []*edition.Body) []byte {
+	dst = AppendUpdate(dst, id, u)
+	carried := CarriedBy(u, bodies)
+	if len(carried) == 0 {
+		return dst
+	}
+	text, _ := json.Marshal(carried) // of strings and numbers
+	dst = append(dst[:len(dst)-1], `,"messages":`...)
+	return append(append(dst, text...), '}')
+}
