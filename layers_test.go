@@ -50,6 +50,8 @@ var layers = []struct {
 	{"kickdrivers/udp", "kickdrivers/driver", "golang.org/x/net golang.org/x/sys"},
 	{"kickdrivers/log", "kickdrivers/driver", ""},
 	{"kickdrivers/outbound", "", ""},
+	{"kickdrivers/webpush", "kickdrivers/driver kickdrivers/outbound", "github.com/golang-jwt/jwt/v5"},
+	{"kickdrivers/webpush/webpushsim", "kickdrivers/simtls", "github.com/golang-jwt/jwt/v5"},
 	{"kickdrivers/exec", "kickdrivers/driver", ""},
 	{"kickdrivers/gateway", "kickdrivers/driver kickdrivers/outbound wire", ""},
 	{"kickdrivers/kicktest", "kickdrivers/driver", ""},
