@@ -55,7 +55,7 @@ var layers = []struct {
 	{"kickdrivers/exec", "kickdrivers/driver", ""},
 	{"kickdrivers/gateway", "kickdrivers/driver kickdrivers/outbound wire", ""},
 	{"kickdrivers/kicktest", "kickdrivers/driver", ""},
-	{"kickdrivers", "kickdrivers/driver kickdrivers/gateway kickdrivers/log kickdrivers/udp", prom + " github.com/go-viper/mapstructure/v2"},
+	{"kickdrivers", "kickdrivers/driver kickdrivers/gateway kickdrivers/log kickdrivers/udp kickdrivers/webpush", prom + " github.com/go-viper/mapstructure/v2"},
 
 	// Kicks on demand: doors that ask the dispatcher.
 	{"gateway", "kickdrivers wire", prom},

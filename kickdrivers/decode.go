@@ -11,6 +11,7 @@ import (
 	"github.com/edition-push/edition/kickdrivers/gateway"
 	"github.com/edition-push/edition/kickdrivers/log"
 	"github.com/edition-push/edition/kickdrivers/udp"
+	"github.com/edition-push/edition/kickdrivers/webpush"
 )
 
 // Default is the list for a configuration that has none: one entry, udp, into
@@ -86,6 +87,8 @@ func decodeDriver(kind string, keys map[string]any) (made, []error) {
 		return decodeKeys(keys, udp.DefaultConfig(), func(c udp.Config, env driver.Env) (driver.Driver, error) { return udp.New(c, env) })
 	case "gateway":
 		return decodeKeys(keys, gateway.DefaultConfig(), func(c gateway.Config, env driver.Env) (driver.Driver, error) { return gateway.New(c, env) })
+	case "webpush":
+		return decodeKeys(keys, webpush.DefaultConfig(), func(c webpush.Config, env driver.Env) (driver.Driver, error) { return webpush.New(c, env) })
 	case "log":
 		return decodeKeys(keys, log.DefaultConfig(), func(c log.Config, env driver.Env) (driver.Driver, error) { return log.New(c, env), nil })
 	}
@@ -94,7 +97,7 @@ func decodeDriver(kind string, keys map[string]any) (made, []error) {
 
 // Kinds are the drivers that decodeDriver has a case for.
 func Kinds() []string {
-	return []string{"udp", "gateway", "log"}
+	return []string{"udp", "gateway", "webpush", "log"}
 }
 
 // made is what becomes of a driver's own keys.
