@@ -54,8 +54,11 @@ var layers = []struct {
 	{"kickdrivers/webpush/webpushsim", "kickdrivers/simtls", "github.com/golang-jwt/jwt/v5"},
 	{"kickdrivers/exec", "kickdrivers/driver", ""},
 	{"kickdrivers/gateway", "kickdrivers/driver kickdrivers/outbound wire", ""},
+	{"kickdrivers/simtls", "", ""},
+	{"kickdrivers/mqtt", "kickdrivers/driver kickdrivers/outbound", "github.com/eclipse/paho.golang"},
+	{"kickdrivers/mqtt/mqttsim", "kickdrivers/simtls", "github.com/mochi-mqtt/server/v2"},
 	{"kickdrivers/kicktest", "kickdrivers/driver", ""},
-	{"kickdrivers", "kickdrivers/driver kickdrivers/gateway kickdrivers/log kickdrivers/udp kickdrivers/webpush", prom + " github.com/go-viper/mapstructure/v2"},
+	{"kickdrivers", "kickdrivers/driver kickdrivers/exec kickdrivers/gateway kickdrivers/log kickdrivers/mqtt kickdrivers/udp kickdrivers/webpush", prom + " github.com/go-viper/mapstructure/v2"},
 
 	// Kicks on demand: doors that ask the dispatcher.
 	{"gateway", "kickdrivers wire", prom},

@@ -8,8 +8,10 @@ import (
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/kickdrivers/driver"
+	"github.com/edition-push/edition/kickdrivers/exec"
 	"github.com/edition-push/edition/kickdrivers/gateway"
 	"github.com/edition-push/edition/kickdrivers/log"
+	"github.com/edition-push/edition/kickdrivers/mqtt"
 	"github.com/edition-push/edition/kickdrivers/udp"
 	"github.com/edition-push/edition/kickdrivers/webpush"
 )
@@ -89,6 +91,10 @@ func decodeDriver(kind string, keys map[string]any) (made, []error) {
 		return decodeKeys(keys, gateway.DefaultConfig(), func(c gateway.Config, env driver.Env) (driver.Driver, error) { return gateway.New(c, env) })
 	case "webpush":
 		return decodeKeys(keys, webpush.DefaultConfig(), func(c webpush.Config, env driver.Env) (driver.Driver, error) { return webpush.New(c, env) })
+	case "exec":
+		return decodeKeys(keys, exec.DefaultConfig(), func(c exec.Config, env driver.Env) (driver.Driver, error) { return exec.New(c, env) })
+	case "mqtt":
+		return decodeKeys(keys, mqtt.DefaultConfig(), func(c mqtt.Config, env driver.Env) (driver.Driver, error) { return mqtt.New(c, env) })
 	case "log":
 		return decodeKeys(keys, log.DefaultConfig(), func(c log.Config, env driver.Env) (driver.Driver, error) { return log.New(c, env), nil })
 	}
@@ -97,7 +103,7 @@ func decodeDriver(kind string, keys map[string]any) (made, []error) {
 
 // Kinds are the drivers that decodeDriver has a case for.
 func Kinds() []string {
-	return []string{"udp", "gateway", "webpush", "log"}
+	return []string{"udp", "gateway", "webpush", "exec", "mqtt", "log"}
 }
 
 // made is what becomes of a driver's own keys.
