@@ -46,6 +46,7 @@ var layers = []struct {
 	{"relay", "client wire", prom + " golang.org/x/sync"},
 
 	// Waking. A driver knows nobody; the dispatcher knows its drivers.
+	{"internal/nearest", "", ""},
 	{"kickdrivers/driver", "", ""},
 	{"kickdrivers/udp", "kickdrivers/driver", "golang.org/x/net golang.org/x/sys"},
 	{"kickdrivers/log", "kickdrivers/driver", ""},
@@ -58,14 +59,14 @@ var layers = []struct {
 	{"kickdrivers/mqtt", "kickdrivers/driver kickdrivers/outbound", "github.com/eclipse/paho.golang"},
 	{"kickdrivers/mqtt/mqttsim", "kickdrivers/simtls", "github.com/mochi-mqtt/server/v2"},
 	{"kickdrivers/kicktest", "kickdrivers/driver", ""},
-	{"kickdrivers", "kickdrivers/driver kickdrivers/exec kickdrivers/gateway kickdrivers/log kickdrivers/mqtt kickdrivers/udp kickdrivers/webpush", prom + " github.com/go-viper/mapstructure/v2"},
+	{"kickdrivers", "kickdrivers/driver kickdrivers/exec kickdrivers/gateway kickdrivers/log kickdrivers/mqtt kickdrivers/udp kickdrivers/webpush internal/nearest", prom + " github.com/go-viper/mapstructure/v2"},
 
 	// Kicks on demand: doors that ask the dispatcher.
 	{"gateway", "kickdrivers wire", prom},
 	{"gateway/wakeup", "kickdrivers kickdrivers/outbound", prom + " golang.org/x/sync"},
 
 	// The outside: typed configuration, the one binary, and tests of the whole.
-	{"configs", "kickdrivers wire", "github.com/go-viper/mapstructure/v2 github.com/spf13/viper go.yaml.in/yaml/v3"},
+	{"configs", "internal/nearest kickdrivers wire", "github.com/go-viper/mapstructure/v2 github.com/spf13/viper go.yaml.in/yaml/v3"},
 	{"cmd/*", "*", "*"},
 	{"e2e", "", ""},
 }

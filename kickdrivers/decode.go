@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strings"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/kickdrivers/driver"
@@ -98,7 +97,7 @@ func decodeDriver(kind string, keys map[string]any) (made, []error) {
 	case "log":
 		return decodeKeys(keys, log.DefaultConfig(), func(c log.Config, env driver.Env) (driver.Driver, error) { return log.New(c, env), nil })
 	}
-	return made{}, []error{fmt.Errorf("driver: %q is not one of %s", kind, strings.Join(Kinds(), ", "))}
+	return made{}, []error{unknownDriver(kind)}
 }
 
 // Kinds are the drivers that decodeDriver has a case for.

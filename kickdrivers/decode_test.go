@@ -38,7 +38,7 @@ func TestDecodeFaults(t *testing.T) {
 		{with("grace", "1s", "min_interval", "0s", "rate", 0.5, "burst", 1.0, "tcp_timeout", "1s"), ""},
 		{with("networks", []any{network("mcc", "214", "mnc", "07", "ports", "9")}), ""},
 
-		{with("graze", "1s"), "graze: unknown key"},
+		{with("graze", "1s"), "graze: unknown key; did you mean grace?"},
 		{with("grace", 5), `grace: 5 is not a duration such as "300ms" or "24h"`},
 		{with("grace", "5"), `grace: "5" is not a duration such as "300ms" or "24h"`},
 		{with("grace", "-1s"), "grace: -1s is not between 0s and 1m"},
@@ -63,7 +63,7 @@ func TestDecodeFaults(t *testing.T) {
 		{with("networks", []any{network("cidrs", []any{"::ffff:10.0.0.0/104"})}), `networks[0].cidrs[0]: "::ffff:10.0.0.0/104": write it as IPv4`},
 		{with("networks", []any{network(), network("mcc", 214, "mnc", "07")}), "networks[1].mcc: 214 is not a text: write it in quotes\nnetworks[1].mcc: \"\" is not three digits"},
 		{with("networks", []any{network("mcc", "214")}), `networks[0].mnc: "" is not two or three digits`},
-		{with("networks", []any{network("port", "1", "cidr", "2")}), "networks[0].cidr: unknown key\nnetworks[0].port: unknown key"},
+		{with("networks", []any{network("port", "1", "cidr", "2")}), "networks[0].cidr: unknown key; did you mean cidrs?\nnetworks[0].port: unknown key; did you mean ports?"},
 		{with("networks", []any{network("ports", "0-5")}), `networks[0].ports: "0-5" is not a range such as 1024-65535`},
 		{with("networks", []any{network("ports", "9-5")}), `networks[0].ports: "9-5" is not a range such as 1024-65535`},
 		{with("networks", []any{network("any_address", "yes")}), `networks[0].any_address: "yes" is not a truth value: true or false`},
