@@ -58,8 +58,12 @@ var layers = []struct {
 	{"kickdrivers/simtls", "", ""},
 	{"kickdrivers/mqtt", "kickdrivers/driver kickdrivers/outbound", "github.com/eclipse/paho.golang"},
 	{"kickdrivers/mqtt/mqttsim", "kickdrivers/simtls", "github.com/mochi-mqtt/server/v2"},
+	{"kickdrivers/sms", "kickdrivers/driver kickdrivers/outbound kickdrivers/sms/gsm kickdrivers/sms/smpp", ""},
+	{"kickdrivers/sms/gsm", "", ""},
+	{"kickdrivers/sms/smpp", "", ""},
+	{"kickdrivers/sms/smppsim", "kickdrivers/simtls kickdrivers/sms/gsm kickdrivers/sms/smpp", ""},
 	{"kickdrivers/kicktest", "kickdrivers/driver", ""},
-	{"kickdrivers", "kickdrivers/driver kickdrivers/exec kickdrivers/gateway kickdrivers/log kickdrivers/mqtt kickdrivers/udp kickdrivers/webpush internal/nearest", prom + " github.com/go-viper/mapstructure/v2"},
+	{"kickdrivers", "kickdrivers/driver kickdrivers/exec kickdrivers/gateway kickdrivers/log kickdrivers/mqtt kickdrivers/sms kickdrivers/udp kickdrivers/webpush internal/nearest", prom + " github.com/go-viper/mapstructure/v2"},
 
 	// Kicks on demand: doors that ask the dispatcher.
 	{"gateway", "kickdrivers wire", prom},

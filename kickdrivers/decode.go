@@ -11,6 +11,7 @@ import (
 	"github.com/edition-push/edition/kickdrivers/gateway"
 	"github.com/edition-push/edition/kickdrivers/log"
 	"github.com/edition-push/edition/kickdrivers/mqtt"
+	"github.com/edition-push/edition/kickdrivers/sms"
 	"github.com/edition-push/edition/kickdrivers/udp"
 	"github.com/edition-push/edition/kickdrivers/webpush"
 )
@@ -94,6 +95,8 @@ func decodeDriver(kind string, keys map[string]any) (made, []error) {
 		return decodeKeys(keys, exec.DefaultConfig(), func(c exec.Config, env driver.Env) (driver.Driver, error) { return exec.New(c, env) })
 	case "mqtt":
 		return decodeKeys(keys, mqtt.DefaultConfig(), func(c mqtt.Config, env driver.Env) (driver.Driver, error) { return mqtt.New(c, env) })
+	case "sms":
+		return decodeKeys(keys, sms.DefaultConfig(), func(c sms.Config, env driver.Env) (driver.Driver, error) { return sms.New(c, env) })
 	case "log":
 		return decodeKeys(keys, log.DefaultConfig(), func(c log.Config, env driver.Env) (driver.Driver, error) { return log.New(c, env), nil })
 	}
@@ -102,7 +105,7 @@ func decodeDriver(kind string, keys map[string]any) (made, []error) {
 
 // Kinds are the drivers that decodeDriver has a case for.
 func Kinds() []string {
-	return []string{"udp", "gateway", "webpush", "exec", "mqtt", "log"}
+	return []string{"udp", "gateway", "webpush", "exec", "mqtt", "sms", "log"}
 }
 
 // made is what becomes of a driver's own keys.
