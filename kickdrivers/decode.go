@@ -117,7 +117,8 @@ type made struct {
 // decodeKeys reads a driver's own keys into its configuration c, which holds
 // the defaults.
 func decodeKeys[C interface{ Faults() []error }](keys map[string]any, c C, open func(C, driver.Env) (driver.Driver, error)) (made, []error) {
-	faults := append(strict(keys, &c), c.Faults()...)
+	faults := strict(keys, &c)
+	faults = append(faults, notCausedBy(faults, c.Faults())...)
 	if len(faults) > 0 {
 		return made{}, faults
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/edition-push/edition/internal/nearest"
@@ -86,4 +87,18 @@ func secretOf(from, to reflect.Type, v any) (any, error) {
 		return nil, errInline
 	}
 	return v, nil
+}
+
+// notCausedBy drops those faults of values that are about a key whose form is
+// at fault already: it has kept its default.
+func notCausedBy(form, values []error) []error {
+	return slices.DeleteFunc(values, func(v error) bool {
+		return slices.ContainsFunc(form, func(f error) bool { return keyOf(f) == keyOf(v) })
+	})
+}
+
+// keyOf is the key path that a fault begins with.
+func keyOf(fault error) string {
+	path, _, _ := strings.Cut(fault.Error(), ": ")
+	return path
 }

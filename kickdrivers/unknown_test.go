@@ -1,6 +1,8 @@
 package kickdrivers
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -84,5 +86,19 @@ func TestInlineSecrets(t *testing.T) {
 	}
 	if good.Token.Env != "T" || len(good.Older) != 1 || good.Older[0].File != "f" {
 		t.Errorf("got %+v", good)
+	}
+}
+
+func TestFaultsThatFollow(t *testing.T) {
+	list := func(texts ...string) (errs []error) {
+		for _, text := range texts {
+			errs = append(errs, errors.New(text))
+		}
+		return errs
+	}
+	form := list("token: not written here", "nets[0].cidr: unknown key")
+	got := notCausedBy(form, list("token: is not given", "tokens: 0 is not enough", "nets[1].cidr: too wide", "host: empty", "nothing of a key"))
+	if want := list("tokens: 0 is not enough", "nets[1].cidr: too wide", "host: empty", "nothing of a key"); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
