@@ -53,6 +53,8 @@ var layers = []struct {
 	{"kickdrivers/outbound", "", ""},
 	{"kickdrivers/webpush", "kickdrivers/driver kickdrivers/outbound", "github.com/golang-jwt/jwt/v5"},
 	{"kickdrivers/webpush/webpushsim", "kickdrivers/simtls", "github.com/golang-jwt/jwt/v5"},
+	{"kickdrivers/webhook", "kickdrivers/driver kickdrivers/outbound", ""},
+	{"kickdrivers/webhook/webhooksim", "", "github.com/standard-webhooks/standard-webhooks"},
 	{"kickdrivers/exec", "kickdrivers/driver", ""},
 	{"kickdrivers/gateway", "kickdrivers/driver kickdrivers/outbound wire", ""},
 	{"kickdrivers/simtls", "", ""},
@@ -63,7 +65,7 @@ var layers = []struct {
 	{"kickdrivers/sms/smpp", "", ""},
 	{"kickdrivers/sms/smppsim", "kickdrivers/simtls kickdrivers/sms/gsm kickdrivers/sms/smpp", ""},
 	{"kickdrivers/kicktest", "kickdrivers/driver", ""},
-	{"kickdrivers", "kickdrivers/driver kickdrivers/exec kickdrivers/gateway kickdrivers/log kickdrivers/mqtt kickdrivers/sms kickdrivers/udp kickdrivers/webpush internal/nearest", prom + " github.com/go-viper/mapstructure/v2"},
+	{"kickdrivers", "kickdrivers/driver kickdrivers/exec kickdrivers/gateway kickdrivers/log kickdrivers/mqtt kickdrivers/sms kickdrivers/udp kickdrivers/webhook kickdrivers/webpush internal/nearest", prom + " github.com/go-viper/mapstructure/v2"},
 
 	// Kicks on demand: doors that ask the dispatcher.
 	{"gateway", "kickdrivers wire", prom},

@@ -13,11 +13,13 @@ import (
 	"github.com/edition-push/edition/kickdrivers/mqtt"
 	"github.com/edition-push/edition/kickdrivers/sms"
 	"github.com/edition-push/edition/kickdrivers/udp"
+	"github.com/edition-push/edition/kickdrivers/webhook"
 	"github.com/edition-push/edition/kickdrivers/webpush"
 )
 
-// Default is the list for a configuration that has none: one entry, udp, into
-// the loopback networks.
+// Default is the list for a configuration that has none: what can be tried on
+// one machine and reaches nothing else. udp goes into the loopback networks,
+// log writes a line.
 func Default() []map[string]any {
 	return []map[string]any{{
 		"name":   "udp",
@@ -26,6 +28,9 @@ func Default() []map[string]any {
 			"name":  "loopback",
 			"cidrs": []any{"127.0.0.0/8", "::1/128"},
 		}},
+	}, {
+		"name":   "log",
+		"driver": "log",
 	}}
 }
 
@@ -97,6 +102,8 @@ func decodeDriver(kind string, keys map[string]any) (made, []error) {
 		return decodeKeys(keys, mqtt.DefaultConfig(), func(c mqtt.Config, env driver.Env) (driver.Driver, error) { return mqtt.New(c, env) })
 	case "sms":
 		return decodeKeys(keys, sms.DefaultConfig(), func(c sms.Config, env driver.Env) (driver.Driver, error) { return sms.New(c, env) })
+	case "webhook":
+		return decodeKeys(keys, webhook.DefaultConfig(), func(c webhook.Config, env driver.Env) (driver.Driver, error) { return webhook.New(c, env) })
 	case "log":
 		return decodeKeys(keys, log.DefaultConfig(), func(c log.Config, env driver.Env) (driver.Driver, error) { return log.New(c, env), nil })
 	}
@@ -105,7 +112,7 @@ func decodeDriver(kind string, keys map[string]any) (made, []error) {
 
 // Kinds are the drivers that decodeDriver has a case for.
 func Kinds() []string {
-	return []string{"udp", "gateway", "webpush", "exec", "mqtt", "sms", "log"}
+	return []string{"udp", "gateway", "webpush", "exec", "mqtt", "sms", "webhook", "log"}
 }
 
 // made is what becomes of a driver's own keys.
