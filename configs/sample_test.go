@@ -95,7 +95,7 @@ func TestSampleSaysTheDefaultsOfKicks(t *testing.T) {
 		if err := yaml.Unmarshal([]byte(said), &entries); err != nil {
 			t.Fatalf("%s: %v\n%s", name, err, said)
 		}
-		if len(entries) != 1 || len(entries[0]) < 20 {
+		if len(entries) != 2 || len(entries[0]) < 20 {
 			t.Fatalf("%s: not all keys were found: %v", name, entries)
 		}
 		got, err := kickdrivers.Decode(entries)

@@ -136,7 +136,7 @@ func TestDecode(t *testing.T) {
 
 func TestDefault(t *testing.T) {
 	entries, err := kickdrivers.Decode(kickdrivers.Default())
-	if err != nil || len(entries) != 1 || entries[0].Name != "udp" {
+	if err != nil || len(entries) != 2 || entries[0].Name != "udp" || entries[1].Name != "log" {
 		t.Errorf("%v, %v", entries, err)
 	}
 }

@@ -113,7 +113,7 @@ func TestNextOnlyOnFailure(t *testing.T) {
 		}
 		r.kicked("b")
 		r.in(map[string]error{"a": errTarget})
-		r.pass(10 * time.Minute)
+		r.pass(15 * time.Minute)
 		if len(r.times("b")) == 0 {
 			t.Error("the second route is not tried when the first fails")
 		}
