@@ -37,7 +37,7 @@ func read(m smpp.Message) (Kick, smpp.Status) {
 	switch m.DataCoding {
 	case smpp.CodingDefault:
 		k.Text, limit = gsm.FromDefault(m.Text), gsm.MaxSeptets
-	case smpp.CodingLatin1:
+	case smpp.CodingIA5, smpp.CodingLatin1:
 		k.Text = gsm.FromLatin1(m.Text)
 	case smpp.CodingUCS2:
 		k.Text = gsm.FromUCS2(m.Text)
