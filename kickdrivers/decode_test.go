@@ -3,6 +3,10 @@ package kickdrivers_test
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -131,6 +135,67 @@ func TestDecode(t *testing.T) {
 		if err := d.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestKinds fails when the list of drivers and the cases differ.
+func TestKinds(t *testing.T) {
+	source, err := os.ReadFile("decode.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []string
+	for _, m := range regexp.MustCompile(`(?m)^\tcase "([a-z]+)":$`).FindAllSubmatch(source, -1) {
+		cases = append(cases, string(m[1]))
+	}
+	kinds := kickdrivers.Kinds()
+	slices.Sort(kinds)
+	slices.Sort(cases)
+	if len(cases) == 0 || !slices.Equal(kinds, cases) {
+		t.Errorf("Kinds are %q, the cases %q", kinds, cases)
+	}
+}
+
+// TestFingerprint changes with what makes the driver another one, be it in a
+// file that the configuration names.
+func TestFingerprint(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "token")
+	write := func(s string) {
+		if err := os.WriteFile(secret, []byte(s), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("one")
+	print := func(m map[string]any) string {
+		t.Helper()
+		entries, err := kickdrivers.Decode([]map[string]any{m})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return entries[0].Fingerprint
+	}
+	hook := map[string]any{"driver": "gateway", "url": "https://gw.example", "token": map[string]any{"file": secret}}
+	first, token := print(with()), print(hook)
+	if first == "" || first != print(with()) {
+		t.Errorf("the same entry has the fingerprints %q and %q", first, print(with()))
+	}
+	if first != print(with("grace", "1s", "rate", 7)) {
+		t.Error("a policy makes another driver")
+	}
+	for _, other := range []map[string]any{
+		with("payload", "up"),
+		with("networks", []any{network("cidrs", []any{"10.0.0.0/9"})}),
+		with("networks", []any{network(), network()}),
+		with("bind", []any{"127.0.0.1"}),
+		hook,
+	} {
+		if print(other) == first {
+			t.Errorf("%v has the fingerprint of %v", other, with())
+		}
+	}
+	write("two")
+	if print(hook) == token {
+		t.Error("another secret in the same file makes no other driver")
 	}
 }
 
