@@ -61,7 +61,7 @@ var (
 // Faults says all that is wrong with the configuration, each with the key and
 // the value. It reads the key and the certificates.
 func (c Config) Faults() []error {
-	_, faults := outbound.NewGuard(c.Hosts, c.Networks)
+	guard, faults := outbound.NewGuard(c.Hosts, c.Networks)
 	wrong := func(bad bool, key string, value any, want string) {
 		if bad {
 			faults = append(faults, fmt.Errorf("%s: %q is not %s", key, fmt.Sprint(value), want))
@@ -77,6 +77,7 @@ func (c Config) Faults() []error {
 	wrong(c.Timeout < 100*time.Millisecond || c.Timeout > time.Minute, "timeout", c.Timeout, "between 100ms and 1m")
 	wrong(c.ParallelRequests < 1 || c.ParallelRequests > 4096, "parallel_requests", c.ParallelRequests, "between 1 and 4096")
 	wrong(c.Connections < 1 || c.Connections > 1024, "connections", c.Connections, "between 1 and 1024")
+	wrong(c.TLS.ServerName != "" && !guard.Single(), "tls.server_name", c.TLS.ServerName, "for several hosts: list one")
 	for _, err := range c.TLS.Faults() {
 		faults = append(faults, fmt.Errorf("tls.%w", err))
 	}

@@ -58,6 +58,7 @@ func TestFaults(t *testing.T) {
 		{"timeout", func(c *Config) { c.Timeout = 0 }},
 		{"parallel_requests", func(c *Config) { c.ParallelRequests = 0 }},
 		{"connections", func(c *Config) { c.Connections = 0 }},
+		{"tls.server_name", func(c *Config) { c.Hosts, c.TLS.ServerName = []string{"*.example.org"}, "push.example.org" }},
 		{"tls.ca_file", func(c *Config) { c.TLS.CAFile = "no/such/file" }},
 	} {
 		conf := good

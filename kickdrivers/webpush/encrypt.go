@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 )
 
 // What is written into and around an encrypted message (RFC 8188, section 2,
@@ -26,7 +27,7 @@ func encrypt(plaintext []byte, ua *ecdh.PublicKey, auth []byte) ([]byte, error) 
 		return nil, err
 	}
 	salt := make([]byte, saltSize)
-	rand.Read(salt) //nolint:errcheck // never fails: see its documentation
+	rand.Read(salt) // never fails
 	return seal(plaintext, ua, auth, own, salt)
 }
 
@@ -62,5 +63,5 @@ func seal(plaintext []byte, ua *ecdh.PublicKey, auth []byte, own *ecdh.PrivateKe
 	out = binary.BigEndian.AppendUint32(out, recordSize)
 	out = append(out, byte(len(public)))
 	out = append(out, public...)
-	return gcm.Seal(out, nonce, append(plaintext[:len(plaintext):len(plaintext)], lastRecord), nil), nil
+	return gcm.Seal(out, nonce, append(slices.Clip(plaintext), lastRecord), nil), nil
 }

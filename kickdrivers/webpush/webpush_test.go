@@ -37,7 +37,7 @@ type rig struct {
 	answers map[string]webpushsim.Answer // by endpoint
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	keys, err := webpush.GenerateKeys()
 	if err != nil {
@@ -64,7 +64,7 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-func write(t *testing.T, name, text string) {
+func write(t testing.TB, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -97,7 +97,7 @@ func (r *rig) sent() string {
 	return b.String()
 }
 
-func (r *rig) subscribe(t *testing.T) webpushsim.Subscription {
+func (r *rig) subscribe(t testing.TB) webpushsim.Subscription {
 	t.Helper()
 	s, err := r.Subscribe()
 	if err != nil {
@@ -116,7 +116,7 @@ func (r *rig) answered(t *testing.T, a webpushsim.Answer) json.RawMessage {
 	return raw(t, s)
 }
 
-func raw(t *testing.T, v any) json.RawMessage {
+func raw(t testing.TB, v any) json.RawMessage {
 	t.Helper()
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -125,7 +125,7 @@ func raw(t *testing.T, v any) json.RawMessage {
 	return b
 }
 
-func (r *rig) open(t *testing.T) *webpush.Driver {
+func (r *rig) open(t testing.TB) *webpush.Driver {
 	t.Helper()
 	d, err := webpush.New(r.conf, driver.Env{})
 	if err != nil {
@@ -134,7 +134,7 @@ func (r *rig) open(t *testing.T) *webpush.Driver {
 	return d
 }
 
-func check(t *testing.T, d *webpush.Driver, target json.RawMessage) json.RawMessage {
+func check(t testing.TB, d *webpush.Driver, target json.RawMessage) json.RawMessage {
 	t.Helper()
 	stored, err := d.Check(target, netip.Addr{}, 1000)
 	if err != nil {

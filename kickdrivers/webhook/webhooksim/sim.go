@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -93,7 +94,7 @@ func Start(o Options) (*Server, error) {
 	}
 	if s.secret == "" {
 		key := make([]byte, 32)
-		rand.Read(key) //nolint:errcheck // never fails: see its documentation
+		rand.Read(key) // never fails
 		s.secret = "whsec_" + base64.StdEncoding.EncodeToString(key)
 	}
 	var err error
@@ -235,9 +236,7 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, a Answer) {
 		}
 		return
 	}
-	for k, v := range a.Header {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), a.Header)
 	if a.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(a.RetryAfter))
 	}

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -171,7 +172,7 @@ func (s *Server) Subscribe() (Subscription, error) {
 		return Subscription{}, err
 	}
 	a := &agent{private: private, auth: make([]byte, 16)}
-	rand.Read(a.auth) //nolint:errcheck // never fails: see its documentation
+	rand.Read(a.auth) // never fails
 	id := rand.Text()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -230,9 +231,7 @@ func (s *Server) push(w http.ResponseWriter, r *http.Request) {
 			s.o.OnKick(kick)
 		}
 	}
-	for k, v := range a.Header {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), a.Header)
 	w.WriteHeader(a.Status)
 	io.WriteString(w, a.Body) //nolint:errcheck // the sender has gone
 }
