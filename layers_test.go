@@ -64,8 +64,10 @@ var layers = []struct {
 	{"kickdrivers/sms/gsm", "", ""},
 	{"kickdrivers/sms/smpp", "", ""},
 	{"kickdrivers/sms/smppsim", "kickdrivers/simtls kickdrivers/sms/gsm kickdrivers/sms/smpp", ""},
+	{"kickdrivers/wakeup", "kickdrivers/driver kickdrivers/outbound", ""},
+	{"kickdrivers/wakeup/wakeupsim", "kickdrivers/simtls", ""},
 	{"kickdrivers/kicktest", "kickdrivers/driver", ""},
-	{"kickdrivers", "kickdrivers/driver kickdrivers/exec kickdrivers/gateway kickdrivers/log kickdrivers/mqtt kickdrivers/sms kickdrivers/udp kickdrivers/webhook kickdrivers/webpush internal/nearest", prom + " github.com/go-viper/mapstructure/v2"},
+	{"kickdrivers", "internal/nearest kickdrivers/driver kickdrivers/exec kickdrivers/gateway kickdrivers/log kickdrivers/mqtt kickdrivers/sms kickdrivers/udp kickdrivers/wakeup kickdrivers/webhook kickdrivers/webpush", prom + " github.com/go-viper/mapstructure/v2"},
 
 	// Kicks on demand: doors that ask the dispatcher.
 	{"gateway", "kickdrivers wire", prom},

@@ -13,6 +13,7 @@ import (
 	"github.com/edition-push/edition/kickdrivers/mqtt"
 	"github.com/edition-push/edition/kickdrivers/sms"
 	"github.com/edition-push/edition/kickdrivers/udp"
+	"github.com/edition-push/edition/kickdrivers/wakeup"
 	"github.com/edition-push/edition/kickdrivers/webhook"
 	"github.com/edition-push/edition/kickdrivers/webpush"
 )
@@ -104,6 +105,8 @@ func decodeDriver(kind string, keys map[string]any) (made, []error) {
 		return decodeKeys(keys, sms.DefaultConfig(), func(c sms.Config, env driver.Env) (driver.Driver, error) { return sms.New(c, env) })
 	case "webhook":
 		return decodeKeys(keys, webhook.DefaultConfig(), func(c webhook.Config, env driver.Env) (driver.Driver, error) { return webhook.New(c, env) })
+	case "wakeup":
+		return decodeKeys(keys, wakeup.DefaultConfig(), func(c wakeup.Config, env driver.Env) (driver.Driver, error) { return wakeup.New(c, env) })
 	case "log":
 		return decodeKeys(keys, log.DefaultConfig(), func(c log.Config, env driver.Env) (driver.Driver, error) { return log.New(c, env), nil })
 	}
@@ -112,7 +115,7 @@ func decodeDriver(kind string, keys map[string]any) (made, []error) {
 
 // Kinds are the drivers that decodeDriver has a case for.
 func Kinds() []string {
-	return []string{"udp", "gateway", "webpush", "exec", "mqtt", "sms", "webhook", "log"}
+	return []string{"udp", "gateway", "webpush", "exec", "mqtt", "sms", "webhook", "wakeup", "log"}
 }
 
 // made is what becomes of a driver's own keys.
