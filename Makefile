@@ -11,7 +11,7 @@ LINT     = $(GO) tool -modfile=tools/go.mod golangci-lint
 RACE     = race=-race; $(GO) build -race runtime/cgo >/dev/null 2>&1 || { race=; \
 	echo "note: no working C compiler for $$($(GO) env GOOS)/$$($(GO) env GOARCH): testing without the race detector" >&2; }
 
-.PHONY: help run build test test-long bench fuzz lint fmt vet check clean
+.PHONY: help run build peers test test-long bench fuzz lint fmt vet check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s  %s\n", $$1, $$2 }' Makefile
@@ -22,10 +22,13 @@ run: build ## a server, two relays and three devices in one process, with a tran
 build: ## bin/edition
 	$(GO) build -trimpath -o bin/edition ./cmd/edition
 
-test: ## every test, with the race detector
+peers: ## install what tests need of npm, where there is node; those tests are skipped without
+	@scripts/npm-peers
+
+test: peers ## every test, with the race detector
 	@$(RACE); $(GO) test $$race -timeout $(TIMEOUT) $(PKGS)
 
-test-long: ## the same with the long variants: 50 kills under load and the like
+test-long: peers ## the same with the long variants: 50 kills under load and the like
 	@$(RACE); EDITION_LONG=1 $(GO) test $$race -count 1 -timeout 60m $(PKGS)
 
 bench: ## the figures of README, each beside its reference (edition bench --help)

@@ -46,21 +46,35 @@ var layers = []struct {
 	{"relay", "client wire", prom + " golang.org/x/sync"},
 
 	// Waking. A driver knows nobody; the dispatcher knows its drivers.
+	{"internal/nearest", "", ""},
 	{"kickdrivers/driver", "", ""},
 	{"kickdrivers/udp", "kickdrivers/driver", "golang.org/x/net golang.org/x/sys"},
 	{"kickdrivers/log", "kickdrivers/driver", ""},
 	{"kickdrivers/outbound", "", ""},
+	{"kickdrivers/webpush", "kickdrivers/driver kickdrivers/outbound", "github.com/golang-jwt/jwt/v5"},
+	{"kickdrivers/webpush/webpushsim", "kickdrivers/simtls", "github.com/golang-jwt/jwt/v5"},
+	{"kickdrivers/webhook", "kickdrivers/driver kickdrivers/outbound", ""},
+	{"kickdrivers/webhook/webhooksim", "", "github.com/standard-webhooks/standard-webhooks"},
 	{"kickdrivers/exec", "kickdrivers/driver", ""},
 	{"kickdrivers/gateway", "kickdrivers/driver kickdrivers/outbound wire", ""},
+	{"kickdrivers/simtls", "", ""},
+	{"kickdrivers/mqtt", "kickdrivers/driver kickdrivers/outbound", "github.com/eclipse/paho.golang"},
+	{"kickdrivers/mqtt/mqttsim", "kickdrivers/simtls", "github.com/mochi-mqtt/server/v2"},
+	{"kickdrivers/sms", "kickdrivers/driver kickdrivers/outbound kickdrivers/sms/gsm kickdrivers/sms/smpp", ""},
+	{"kickdrivers/sms/gsm", "", ""},
+	{"kickdrivers/sms/smpp", "", ""},
+	{"kickdrivers/sms/smppsim", "kickdrivers/simtls kickdrivers/sms/gsm kickdrivers/sms/smpp", ""},
+	{"kickdrivers/wakeup", "kickdrivers/driver kickdrivers/outbound", ""},
+	{"kickdrivers/wakeup/wakeupsim", "kickdrivers/simtls", ""},
 	{"kickdrivers/kicktest", "kickdrivers/driver", ""},
-	{"kickdrivers", "kickdrivers/driver kickdrivers/gateway kickdrivers/log kickdrivers/udp", prom + " github.com/go-viper/mapstructure/v2"},
+	{"kickdrivers", "internal/nearest kickdrivers/driver kickdrivers/exec kickdrivers/gateway kickdrivers/log kickdrivers/mqtt kickdrivers/sms kickdrivers/udp kickdrivers/wakeup kickdrivers/webhook kickdrivers/webpush", prom + " github.com/go-viper/mapstructure/v2"},
 
 	// Kicks on demand: doors that ask the dispatcher.
 	{"gateway", "kickdrivers wire", prom},
 	{"gateway/wakeup", "kickdrivers kickdrivers/outbound", prom + " golang.org/x/sync"},
 
 	// The outside: typed configuration, the one binary, and tests of the whole.
-	{"configs", "kickdrivers wire", "github.com/go-viper/mapstructure/v2 github.com/spf13/viper go.yaml.in/yaml/v3"},
+	{"configs", "internal/nearest kickdrivers wire", "github.com/go-viper/mapstructure/v2 github.com/spf13/viper go.yaml.in/yaml/v3"},
 	{"cmd/*", "*", "*"},
 	{"e2e", "", ""},
 }

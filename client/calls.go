@@ -58,17 +58,23 @@ func (c *Client) remember(agents []wire.Agent, accepted []edition.UAID) {
 // Register makes or renews an app's registration and returns its endpoint.
 // who carries the Secret, or for a relay the Proof. kick may be nil.
 func (c *Client) Register(ctx context.Context, who wire.Agent, app edition.AppID, kick json.RawMessage) (string, error) {
+	endpoint, _, err := c.register(ctx, who, app, kick)
+	return endpoint, err
+}
+
+// register also returns the drivers whose routes wait for a code.
+func (c *Client) register(ctx context.Context, who wire.Agent, app edition.AppID, kick json.RawMessage) (endpoint string, confirming []string, err error) {
 	m := &wire.Message{
 		Type: wire.TypeRegister, UAID: &who.UAID, Secret: who.Secret, Proof: who.Proof, AppID: &app, Kick: kick,
 	}
 	a, err := c.call(ctx, m)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if a.Endpoint == "" {
-		return "", fault(ReasonProtocol, "upstream answered a registration without an endpoint")
+		return "", nil, fault(ReasonProtocol, "upstream answered a registration without an endpoint")
 	}
-	return a.Endpoint, nil
+	return a.Endpoint, a.Confirming, nil
 }
 
 // Unregister withdraws an app's endpoint. An unknown one is no error.
@@ -82,12 +88,38 @@ func (c *Client) Unregister(ctx context.Context, who wire.Agent, app edition.App
 // Kick tells upstream how to wake a device, or the relay itself when who is
 // nil. edition.ErrForbidden says that upstream's operator does not allow it.
 func (c *Client) Kick(ctx context.Context, who *wire.Agent, kick json.RawMessage) error {
-	m := &wire.Message{Type: wire.TypeKick, Kick: kick}
+	_, err := c.kick(ctx, who, &wire.Message{Kick: kick})
+	return err
+}
+
+// Confirm repeats a code that came in a kick, so that upstream uses that route
+// from now on. edition.ErrForbidden says that no route waits for this code.
+func (c *Client) Confirm(ctx context.Context, who *wire.Agent, code string) error {
+	_, err := c.kick(ctx, who, &wire.Message{Confirm: code})
+	return err
+}
+
+// kick returns the drivers whose routes wait for a code.
+func (c *Client) kick(ctx context.Context, who *wire.Agent, m *wire.Message) (confirming []string, err error) {
+	m.Type = wire.TypeKick
 	if who != nil {
 		m.UAID, m.Secret, m.Proof = &who.UAID, who.Secret, who.Proof
 	}
-	_, err := c.call(ctx, m)
-	return err
+	a, err := c.call(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return a.Confirming, nil
+}
+
+// Woken answers what Config.Wake was called with. An error means that upstream
+// will not hear of it.
+func (c *Client) Woken(a wire.Woken) error {
+	l, err := c.current()
+	if err != nil {
+		return err
+	}
+	return l.woken(a)
 }
 
 func (c *Client) call(ctx context.Context, m *wire.Message) (*wire.Message, error) {

@@ -22,8 +22,11 @@ type Client struct {
 	rest *rest
 	dial dialer
 
+	woken chan struct{} // doorbell of Run: do not stay away any longer
+
 	// Owned by Run.
 	pollUntil time.Time // until then ModeAuto does not try a WebSocket
+	pace      pacer     // of attempts to connect that Wake asks for
 
 	mu     sync.Mutex
 	link   link         // Guarded by mu; nil while not connected
@@ -37,6 +40,7 @@ type link interface {
 	call(ctx context.Context, m *wire.Message) (*wire.Message, error)
 	ack(kind ackKind, u edition.Update) error
 	barrier(ctx context.Context) error
+	woken(a wire.Woken) error
 }
 
 // ackKind is what is reported about events.
@@ -52,6 +56,7 @@ const (
 // State is how a client is connected, for people.
 type State struct {
 	Connected bool
+	Asleep    bool      // upstream has said that it wakes this device
 	Transport string    // of the last connection
 	Custody   string    // that upstream granted to a relay
 	Since     time.Time // when Connected last changed
@@ -68,7 +73,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, base: base, agents: slices.Clone(cfg.Agents), state: State{Since: time.Now()}}
+	c := &Client{cfg: cfg, base: base, woken: make(chan struct{}, 1), agents: slices.Clone(cfg.Agents), state: State{Since: time.Now()}}
 	c.rest = newRest(&c.cfg, base, p)
 	c.dial = newDialer(&c.cfg, base, p)
 	return c, nil
@@ -79,6 +84,7 @@ func (c *Client) Run(ctx context.Context) error {
 	defer c.rest.close()
 	pauses := newRetry(c.cfg.RetryMax)
 	for {
+		gap := c.pace.wait(time.Now())
 		err := c.connect(ctx)
 		if err == errTryWebSocket { //nolint:errorlint // the very value
 			c.down(nil)
@@ -89,14 +95,49 @@ func (c *Client) Run(ctx context.Context) error {
 			return nil
 		}
 		pause := pauses.next(err, lived)
-		c.cfg.Metrics.fault(err)
-		c.cfg.Log.Info("no connection to upstream", "host", c.base.Host,
-			"reason", string(ReasonOf(err)), "err", err, "retry_in", pause.Round(time.Millisecond))
-		if sleep(ctx, pause); ctx.Err() != nil {
+		if ReasonOf(err) == ReasonIdle {
+			pauses.exp.Reset()
+			pause = spread(c.cfg.safety)
+			c.cfg.Log.Debug("asleep until upstream wakes this device", "host", c.base.Host)
+		} else {
+			c.cfg.Metrics.fault(err)
+			c.cfg.Log.Info("no connection to upstream", "host", c.base.Host,
+				"reason", string(ReasonOf(err)), "err", err, "retry_in", pause.Round(time.Millisecond))
+		}
+		if c.stayAway(ctx, err, pause, gap); ctx.Err() != nil {
 			return nil
 		}
 	}
 }
+
+// stayAway waits for a pause, or until Wake, but no less than gap. When upstream
+// has named the time it is kept. A Wake from before the pause counts only where
+// upstream closed because it would wake this device, and may have done so since.
+func (c *Client) stayAway(ctx context.Context, err error, pause, gap time.Duration) {
+	if _, said := errors.AsType[*edition.RetryError](err); said {
+		sleep(ctx, pause)
+		return
+	}
+	if ReasonOf(err) != ReasonIdle {
+		select {
+		case <-c.woken:
+		default:
+		}
+	}
+	gap = min(gap, pause)
+	sleep(ctx, gap)
+	t := time.NewTimer(pause - gap)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-c.woken:
+	case <-t.C:
+	}
+}
+
+// Wake ends the pause between two connections, if Run is in one: upstream was
+// heard of in another way. Calls that come often have an effect once a second.
+func (c *Client) Wake() { ring(c.woken) }
 
 // connect makes one connection and serves it to its end.
 func (c *Client) connect(ctx context.Context) error {
@@ -188,6 +229,7 @@ func (c *Client) down(err error) time.Duration {
 	c.link = nil
 	lived := time.Since(c.state.Since)
 	c.state.Connected, c.state.Since = false, time.Now()
+	c.state.Asleep = ReasonOf(err) == ReasonIdle
 	c.cfg.Metrics.down()
 	return lived
 }

@@ -94,6 +94,12 @@ type Config struct {
 	// Refused, if not nil, is called with those of Agents that upstream does
 	// not know or believe. It must not block.
 	Refused func([]edition.UAID)
+	// Gone, if not nil, is called with those routes of Agents, or of Relay,
+	// that upstream says do not work any more. It must not block.
+	Gone func([]wire.Gone)
+	// Wake, if not nil, is called when upstream asks this relay to wake a
+	// device. It must not block; the answer is given by Client.Woken.
+	Wake func(wire.Wake)
 
 	// Heartbeat is the silence after which upstream is pinged; after twice
 	// that it is taken for dead. 0 means DefaultHeartbeat.
@@ -104,6 +110,8 @@ type Config struct {
 
 	Log     *slog.Logger // nil: silent
 	Metrics *Metrics     // nil: nothing is counted
+
+	safety time.Duration // how long to stay away when upstream has said that it wakes this device
 }
 
 // check fills the defaults in and parses the URL.
@@ -134,6 +142,9 @@ func (c *Config) check() (*url.URL, error) {
 	}
 	if c.RetryMax <= 0 {
 		c.RetryMax = DefaultRetryMax
+	}
+	if c.safety <= 0 {
+		c.safety = DefaultSafety
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

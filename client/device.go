@@ -1,6 +1,7 @@
 package client
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,13 +25,29 @@ type DeviceConfig struct {
 
 	// UDP is a local address, such as ":4000", to be woken at. With it the
 	// device sleeps: it connects only when a datagram comes, and every
-	// Safety. The datagram's content means nothing, and datagrams that come
-	// faster than one a second wake it once a second after a few.
+	// Safety. The datagram's content means nothing but for a code to be
+	// confirmed, and datagrams that come faster than one a second wake it once
+	// a second after a few.
 	UDP string
+	// Sleep has a device without UDP sleep: Device.Wake is called when it is
+	// woken.
+	Sleep bool
+	// Stay has a device with UDP stay connected until upstream sends it to
+	// sleep. So does one without UDP and Sleep; it is woken by Device.Wake.
+	Stay bool
 	// Route is what the device tells about how to wake it beyond the ip,
 	// port and proto of UDP, such as "driver" or "netid"; its own "ip" and
 	// "port" win, for a device behind an address translation.
 	Route map[string]any
+	// Kick is what the device tells of other ways to wake it: an object such
+	// as {"driver":"fcm","token":"…"}, or a list of them in the order in which
+	// they are to be tried, after UDP. See Device.SetKick.
+	Kick json.RawMessage
+	// OnRouteGone, if not nil, is called with the drivers whose routes upstream
+	// has found not to work any more: the token that a push service has
+	// withdrawn, say. All routes are then told anew, so SetKick may be called
+	// in it. It must not block.
+	OnRouteGone func(drivers []string)
 	// OnWake, if not nil, is called with each datagram's content, for
 	// transcripts and logs. It must not block.
 	OnWake func(payload string)
@@ -73,8 +90,9 @@ type Device struct {
 	client *Client
 	who    wire.Agent
 
-	work chan struct{} // doorbell of the goroutine that calls the apps
-	sign chan struct{} // doorbell of the one that registers
+	work  chan struct{} // doorbell of the goroutine that calls the apps
+	sign  chan struct{} // doorbell of the one that registers
+	woken chan struct{} // doorbell of the one that sleeps
 
 	mu       sync.Mutex
 	state    *state                          // Guarded by mu
@@ -86,7 +104,11 @@ type Device struct {
 	todo     map[edition.Key]edition.Version // Guarded by mu; taken and not yet acked
 	dones    []func()                        // Guarded by mu; of the UPDATEs in todo
 	settling []chan struct{}                 // Guarded by mu; see Settle
-	told     string                          // Guarded by mu; the kick route upstream knows from this process
+	kicks    []json.RawMessage               // Guarded by mu; see SetKick
+	told     string                          // Guarded by mu; the kick that upstream knows from this process
+	codes    []string                        // Guarded by mu; that came in kicks and are to be confirmed
+
+	confirming bool // Guarded by mu; upstream waits for codes
 }
 
 // OpenDevice reads the state file, or makes it, with a new UAID and secret.
@@ -99,22 +121,29 @@ func OpenDevice(cfg DeviceConfig) (*Device, error) {
 	if cfg.Safety <= 0 {
 		cfg.Safety = DefaultSafety
 	}
+	kicks, err := kickList(cfg.Kick)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", edition.ErrConfig, err)
+	}
 	s, err := loadState(cfg.State)
 	if err != nil {
 		return nil, err
 	}
 	d := &Device{
 		state: s, who: wire.Agent{UAID: s.UAID, Secret: s.Secret},
-		work: make(chan struct{}, 1), sign: make(chan struct{}, 1),
+		work: make(chan struct{}, 1), sign: make(chan struct{}, 1), woken: make(chan struct{}, 1), kicks: kicks,
 		apps: make(map[edition.AppID]*App), due: make(map[edition.AppID]bool),
 		announce: make(map[edition.AppID]bool), strays: make(map[edition.AppID]bool),
 		todo: make(map[edition.Key]edition.Version),
 	}
 	cfg.Agents, cfg.Relay, cfg.StoreID, cfg.Custody = []wire.Agent{d.who}, "", "", ""
-	cfg.Update, cfg.Refused, cfg.Connected = d.take, d.refused, nil
-	if cfg.UDP == "" {
-		cfg.Connected = func() { ring(d.sign) }
+	cfg.Update, cfg.Refused, cfg.Gone, cfg.Wake = d.take, d.refused, d.gone, nil
+	cfg.Connected = func() {
+		if !d.sleeps() {
+			ring(d.sign)
+		}
 	}
+	cfg.safety = cfg.Safety
 	if d.client, err = New(cfg.Config); err != nil {
 		return nil, err
 	}

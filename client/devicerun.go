@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -26,12 +27,21 @@ func (d *Device) Run(ctx context.Context) error {
 	}
 	d.mu.Unlock()
 	ring(d.work)
-	g.Go(func() error { return d.callApps(ctx) })
+	var local net.Addr
 	if d.cfg.UDP != "" {
-		g.Go(func() error { return d.slumber(ctx) })
+		conn, err := (&net.ListenConfig{}).ListenPacket(ctx, "udp", d.cfg.UDP)
+		if err != nil {
+			return fmt.Errorf("%w: %w", edition.ErrListen, err)
+		}
+		local = conn.LocalAddr()
+		g.Go(func() error { return d.hear(ctx, conn) })
+	}
+	g.Go(func() error { return d.callApps(ctx) })
+	if d.sleeps() {
+		g.Go(func() error { return d.slumber(ctx, local) })
 	} else {
 		g.Go(func() error { return d.client.Run(ctx) })
-		g.Go(func() error { return d.keepRegistered(ctx) })
+		g.Go(func() error { return d.keepRegistered(ctx, local) })
 	}
 	return g.Wait()
 }
@@ -42,7 +52,13 @@ func (d *Device) Run(ctx context.Context) error {
 func (d *Device) Enrol(ctx context.Context) error {
 	pauses := newRetry(d.client.cfg.RetryMax)
 	for {
-		err := d.client.Visit(ctx, func(ctx context.Context, _ func() error) error { return d.enrol(ctx, nil) })
+		err := d.client.Visit(ctx, func(ctx context.Context, _ func() error) error {
+			kick, err := d.kick(ctx, nil)
+			if err != nil {
+				return err
+			}
+			return d.enrol(ctx, kick)
+		})
 		if err == nil || permanent(err) {
 			return err
 		}
@@ -164,21 +180,29 @@ func (d *Device) guard(f func()) {
 }
 
 // keepRegistered registers what is due whenever there is a connection.
-func (d *Device) keepRegistered(ctx context.Context) error {
+func (d *Device) keepRegistered(ctx context.Context, local net.Addr) error {
 	pauses := newRetry(d.client.cfg.RetryMax)
-	var again <-chan time.Time
+	var again, asked <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-d.sign:
 		case <-again:
+		case <-asked:
+			d.ask()
 		}
-		again = nil
-		if !d.client.State().Connected {
+		again, asked = nil, nil
+		if s := d.client.State(); !s.Connected {
+			if s.Asleep {
+				d.client.Wake()
+			}
 			continue // Connected rings
 		}
-		err := d.enrol(ctx, nil)
+		kick, err := d.kick(ctx, local)
+		if err == nil {
+			err = d.enrol(ctx, kick)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -190,6 +214,9 @@ func (d *Device) keepRegistered(ctx context.Context) error {
 			again = time.After(pause)
 		default:
 			pauses.exp.Reset()
+			if d.waitsForCode() {
+				asked = time.After(spread(d.cfg.Safety))
+			}
 		}
 	}
 }
@@ -201,25 +228,32 @@ func (d *Device) enrol(ctx context.Context, kick json.RawMessage) error {
 	defer cancel()
 	due, leaving := d.dues()
 	for _, id := range due {
-		endpoint, err := d.client.Register(ctx, d.who, id, kick)
+		endpoint, confirming, err := d.client.register(ctx, d.who, id, kick)
 		if err != nil {
 			return fmt.Errorf("register: %w", err)
 		}
+		d.tell(kick, confirming)
 		if err := d.registered(id, endpoint); err != nil {
 			return err
 		}
 	}
 	d.mu.Lock()
-	stale := len(d.state.Apps) > 0 && len(due) == 0 && kick != nil && d.told != string(kick)
+	stale := len(d.state.Apps) > 0 && len(due) == 0 && d.told != string(kick)
 	d.mu.Unlock()
 	if stale {
-		if err := d.client.Kick(ctx, &d.who, kick); err != nil {
+		m := &wire.Message{Kick: kick}
+		if kick == nil {
+			m.Kick = json.RawMessage("null") // forget what you were told
+		}
+		confirming, err := d.client.kick(ctx, &d.who, m)
+		if err != nil {
 			return fmt.Errorf("kick route: %w", err)
 		}
+		d.tell(kick, confirming)
 	}
-	d.mu.Lock()
-	d.told = string(kick)
-	d.mu.Unlock()
+	if err := d.confirm(ctx); err != nil {
+		return err
+	}
 	for _, id := range leaving {
 		// Upstream may have forgotten the device, and then says so.
 		if err := d.client.Unregister(ctx, wire.Agent{UAID: d.who.UAID, Secret: d.who.Secret}, id); err != nil && !permanent(err) {

@@ -34,6 +34,7 @@ const (
 	ReasonClosed   Reason = "closed"    // the connection ended
 	ReasonRestart  Reason = "restart"   // upstream drains (1012) and says when to come back
 	ReasonReplaced Reason = "replaced"  // a newer connection took over (4409)
+	ReasonIdle     Reason = "idle"      // upstream wakes this device when there is something (4774)
 )
 
 // Error is a failed connection or request. It wraps the error that upstream
@@ -123,6 +124,8 @@ func closeFault(err error) error {
 			fmt.Errorf("%w: upstream restarts", edition.ErrUnavailable), after)}
 	case wire.CloseReplaced:
 		return fault(ReasonReplaced, "a newer connection has taken over")
+	case wire.CloseIdle:
+		return fault(ReasonIdle, "upstream wakes this device when there is something")
 	case websocket.CloseMessageTooBig:
 		return fault(ReasonTooLarge, "upstream refused a message as too large: %s", ce.Text)
 	case websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseAbnormalClosure:

@@ -4,6 +4,9 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/wire"
@@ -23,6 +26,10 @@ type place struct {
 	failures []error // of the next registrations
 	peers    []*peer
 	uaid     edition.UAID
+	code     string   // that a kick's route waits for; empty: none needs one
+	open     bool     // a route waits for the code
+	gone     []string // drivers whose routes are gone
+	codes    []string // that were repeated
 }
 
 func newPlace(t *testing.T) (*place, *upstream) {
@@ -46,6 +53,9 @@ func (p *place) enrol(q wire.RegisterRequest) (string, error) {
 	}
 	p.uaid = *q.UAID
 	p.known[*q.AppID] = true
+	if q.Kick != nil {
+		p.told()
+	}
 	return "http://push.test/" + q.AppID.String(), nil
 }
 
@@ -56,7 +66,46 @@ func (p *place) register(w http.ResponseWriter, body []byte) any {
 		wire.WriteProblem(w, err)
 		return nil
 	}
-	return wire.RegisterResponse{UAID: *q.UAID, AppID: *q.AppID, Endpoint: endpoint}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return wire.RegisterResponse{UAID: *q.UAID, AppID: *q.AppID, Endpoint: endpoint, Confirming: p.confirming()}
+}
+
+// told notes a new kick.
+func (p *place) told() {
+	p.gone, p.open = nil, p.code != ""
+}
+
+func (p *place) confirming() []string {
+	if p.open {
+		return []string{"sms"}
+	}
+	return nil
+}
+
+// goneNow is what a hello or a poll tells.
+func (p *place) goneNow() []wire.Gone {
+	if len(p.gone) == 0 {
+		return nil
+	}
+	return []wire.Gone{{UAID: &p.uaid, Drivers: p.gone}}
+}
+
+// set takes a kick or a code.
+func (p *place) set(q *wire.RegisterRequest) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if q.Confirm != "" {
+		p.codes = append(p.codes, q.Confirm)
+		if q.Confirm != p.code || !p.open {
+			return edition.ErrForbidden
+		}
+		p.open = false
+		return nil
+	}
+	p.kicks = append(p.kicks, string(q.Kick))
+	p.told()
+	return nil
 }
 
 func (p *place) unregister(_ http.ResponseWriter, body []byte) any {
@@ -71,11 +120,17 @@ func (p *place) forget(app edition.AppID) {
 	delete(p.wait, app)
 }
 
-func (p *place) kick(_ http.ResponseWriter, body []byte) any {
+func (p *place) kick(w http.ResponseWriter, body []byte) any {
 	q := decode[wire.RegisterRequest](p.t, body)
+	if err := p.set(&q); err != nil {
+		wire.WriteProblem(w, err)
+		return nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.kicks = append(p.kicks, string(q.Kick))
+	if p.open {
+		return wire.KickResponse{Confirming: p.confirming()}
+	}
 	return nil
 }
 
@@ -104,8 +159,8 @@ func (p *place) update(w http.ResponseWriter, body []byte) any {
 		return nil
 	}
 	p.clear(edition.Update(q.Ack))
-	if u := p.pending(); len(u) > 0 {
-		return wire.UpdateResponse{Updates: wire.Updates(u)}
+	if u, gone := p.pending(), p.goneNow(); len(u) > 0 || len(gone) > 0 {
+		return wire.UpdateResponse{Updates: wire.Updates(u), Gone: gone}
 	}
 	return nil
 }
@@ -128,7 +183,9 @@ func (p *place) socket(c *peer) {
 	if len(p.known) == 0 {
 		refused = append(refused, m.Agents[0].UAID)
 	}
-	c.send(helloAnswer(m, refused...))
+	hello := helloAnswer(m, refused...)
+	hello.Gone = p.goneNow()
+	c.send(hello)
 	p.peers = append(p.peers, c)
 	if u := p.pending(); len(u) > 0 {
 		c.update(1, u)
@@ -143,9 +200,21 @@ func (p *place) socket(c *peer) {
 		case wire.TypeRegister:
 			endpoint, err := p.enrol(wire.RegisterRequest{UAID: m.UAID, AppID: m.AppID, Secret: m.Secret, Kick: m.Kick})
 			a := wire.Message{Type: wire.TypeRegister, Status: 201, UAID: m.UAID, AppID: m.AppID, Endpoint: endpoint}
+			p.mu.Lock()
+			a.Confirming = p.confirming()
+			p.mu.Unlock()
 			if err != nil {
 				a = wire.ErrorMessage(err, wire.TypeRegister)
 			}
+			c.send(a)
+		case wire.TypeKick:
+			a := wire.Message{Type: wire.TypeKick, Status: 200, UAID: m.UAID}
+			if err := p.set(&wire.RegisterRequest{Kick: m.Kick, Confirm: m.Confirm}); err != nil {
+				a = wire.ErrorMessage(err, wire.TypeKick)
+			}
+			p.mu.Lock()
+			a.Confirming = p.confirming()
+			p.mu.Unlock()
 			c.send(a)
 		case wire.TypeUnregister:
 			p.forget(*m.AppID)
@@ -172,4 +241,21 @@ func (p *place) isAcked(app edition.AppID, v edition.Version) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.acked[app] == v
+}
+
+// has locks p for a look.
+func (p *place) has(look func() bool) func() bool {
+	return func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return look()
+	}
+}
+
+// idle closes the newest connection as idle.
+func (p *place) idle() {
+	p.mu.Lock()
+	c := p.peers[len(p.peers)-1]
+	p.mu.Unlock()
+	_ = c.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(wire.CloseIdle, "server will wake you"), time.Now().Add(time.Second))
 }

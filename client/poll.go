@@ -20,6 +20,7 @@ type poll struct {
 
 	mu       sync.Mutex
 	queue    [ackKinds]edition.Update // Guarded by mu
+	answers  []wire.Woken             // Guarded by mu
 	waiting  bool                     // Guarded by mu; a poll is out, nothing can travel with it
 	asked    uint64                   // Guarded by mu; acks queued
 	posted   uint64                   // Guarded by mu; of these, taken by upstream
@@ -168,6 +169,7 @@ func (p *poll) hand(ctx context.Context, resp *wire.UpdateResponse) (took, error
 	if len(resp.Refused) > 0 && cfg.Refused != nil && cfg.Relay == "" {
 		cfg.Refused(resp.Refused)
 	}
+	cfg.besides(resp)
 	if len(resp.Updates) == 0 {
 		p.setWaiting(false)
 		return took{}, nil
@@ -230,6 +232,7 @@ func (p *poll) hello(ctx context.Context, agents []wire.Agent) (accepted, refuse
 			accepted = append(accepted, a.UAID)
 		}
 	}
+	cfg.besides(&resp)
 	if len(resp.Updates) > 0 {
 		p.c.cfg.Metrics.update(len(resp.Updates))
 		p.c.cfg.Update(edition.Update(resp.Updates), nothing)
@@ -250,7 +253,7 @@ func (p *poll) call(ctx context.Context, m *wire.Message) (*wire.Message, error)
 
 // call is a registration, or what belongs to one, as a request.
 func (r *rest) call(ctx context.Context, m *wire.Message, relay string) (*wire.Message, error) {
-	req := wire.RegisterRequest{UAID: m.UAID, Secret: m.Secret, Proof: m.Proof, AppID: m.AppID, Kick: m.Kick, Relay: relay}
+	req := wire.RegisterRequest{UAID: m.UAID, Secret: m.Secret, Proof: m.Proof, AppID: m.AppID, Kick: m.Kick, Confirm: m.Confirm, Relay: relay}
 	path := map[string]string{
 		wire.TypeRegister: wire.PathRegister, wire.TypeUnregister: wire.PathUnregister, wire.TypeKick: wire.PathKick,
 	}[m.Type]
@@ -262,5 +265,7 @@ func (r *rest) call(ctx context.Context, m *wire.Message, relay string) (*wire.M
 	if m.Type == wire.TypeRegister && (status == http.StatusNoContent || resp.UAID != *m.UAID || resp.AppID != *m.AppID) {
 		return nil, fault(ReasonProtocol, "upstream answered a registration with another one's")
 	}
-	return &wire.Message{Type: m.Type, Status: status, UAID: m.UAID, AppID: m.AppID, Endpoint: resp.Endpoint}, nil
+	return &wire.Message{
+		Type: m.Type, Status: status, UAID: m.UAID, AppID: m.AppID, Endpoint: resp.Endpoint, Confirming: resp.Confirming,
+	}, nil
 }

@@ -79,6 +79,20 @@ func (p *poll) ack(kind ackKind, u edition.Update) error {
 	return nil
 }
 
+// woken has an answer sent at once: upstream waits for it.
+func (p *poll) woken(a wire.Woken) error {
+	select {
+	case <-p.ended:
+		return errEnded
+	default:
+	}
+	p.mu.Lock()
+	p.answers = append(p.answers, a)
+	p.mu.Unlock()
+	p.ring()
+	return nil
+}
+
 func (p *poll) ring() {
 	select {
 	case p.bell <- struct{}{}:
@@ -136,10 +150,16 @@ func (p *poll) post(ctx context.Context, fail context.CancelCauseFunc) {
 
 func (p *poll) postQueue(ctx context.Context) error {
 	p.mu.Lock()
-	queue, count := p.queue, p.asked
-	p.queue = [ackKinds]edition.Update{}
+	queue, count, answers := p.queue, p.asked, p.answers
+	p.queue, p.answers = [ackKinds]edition.Update{}, nil
 	p.mu.Unlock()
 	cfg := &p.c.cfg
+	if len(answers) > 0 {
+		req := wire.AckRequest{Relay: cfg.Relay, Woken: answers}
+		if _, err := p.c.rest.post(ctx, wire.PathAck, 0, &req, new(struct{})); err != nil {
+			return err
+		}
+	}
 	for kind, u := range queue {
 		for u = u.Normalize(); len(u) > 0; {
 			n := min(len(u), ackEvents)

@@ -60,6 +60,7 @@ func (s *socket) greet(ctx context.Context) error {
 		if r := s.m.Refused; len(r) > 0 && cfg.Refused != nil {
 			cfg.Refused(r)
 		}
+		cfg.gone(s.m.Gone)
 	}
 	return s.conn.SetReadDeadline(time.Time{})
 }
@@ -205,6 +206,10 @@ func (s *socket) handle() {
 		}
 	case wire.TypePong:
 		s.pong()
+	case wire.TypeWake:
+		if s.m.Wake != nil {
+			s.c.cfg.wake(wire.Wake{ID: s.m.ID, Wake: *s.m.Wake})
+		}
 	case wire.TypeError:
 		if !s.answer(&s.m) {
 			s.c.cfg.Log.Warn("upstream sent an error", "host", s.c.base.Host,

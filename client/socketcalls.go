@@ -99,7 +99,12 @@ func (s *socket) hello(ctx context.Context, agents []wire.Agent) (accepted, refu
 	if err != nil {
 		return nil, nil, err
 	}
+	s.c.cfg.gone(a.Gone)
 	return a.UAIDs, a.Refused, nil
+}
+
+func (s *socket) woken(a wire.Woken) error {
+	return s.send(&wire.Message{Type: wire.TypeWoken, ID: a.ID, Woken: &a.Woken})
 }
 
 func (s *socket) ack(kind ackKind, u edition.Update) error {

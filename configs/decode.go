@@ -12,6 +12,8 @@ import (
 
 	"github.com/go-viper/mapstructure/v2"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/edition-push/edition/internal/nearest"
 )
 
 // textToList reads lists and maps that come as text, from the environment.
@@ -114,7 +116,7 @@ func explainOne(cfg any, path string, cause error) (faults []string) {
 func unknownKey(cfg any, path, key string) string {
 	known := keysAt(cfg, path)
 	full := strings.TrimPrefix(path+"."+key, ".")
-	if near := nearest(key, known); near != "" {
+	if near := nearest.Word(key, known); near != "" {
 		return fmt.Sprintf("%s: no such key; did you mean %s?", full, near)
 	}
 	slices.Sort(known)

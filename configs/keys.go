@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/edition-push/edition/internal/nearest"
 )
 
 // leavesOf returns every key of a configuration with its value, dotted: what
@@ -78,7 +80,7 @@ func strangeEnv(keys, environ []string) (faults []string) {
 		if !strings.HasPrefix(name, EnvPrefix) {
 			continue
 		}
-		if near := nearest(name, names); near != "" && near != name {
+		if near := nearest.Word(name, names); near != "" && near != name {
 			faults = append(faults, fmt.Sprintf("%s: no such variable; did you mean %s?", name, near))
 		}
 	}
@@ -88,42 +90,6 @@ func strangeEnv(keys, environ []string) (faults []string) {
 // EnvName returns the environment variable of a key.
 func EnvName(key string) string {
 	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
-}
-
-// nearest returns the word that differs from s least, if that is by at most
-// two letters and a third of the word, else nothing.
-func nearest(s string, words []string) string {
-	best, least := "", 3
-	for _, w := range words {
-		if d := distance(s, w); d < least && d*3 <= max(len(s), 3) {
-			best, least = w, d
-		}
-	}
-	return best
-}
-
-// distance counts the letters to insert, delete, replace or swap with their
-// neighbour to make b of a.
-func distance(a, b string) int {
-	prev2, prev, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range row {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(prev[j]+1, row[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], prev2[j-2]+1)
-			}
-		}
-		prev2, prev, row = prev, row, prev2
-	}
-	return prev[len(b)]
 }
 
 // durationType is asked for by the decoder and by faults.

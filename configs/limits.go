@@ -6,6 +6,7 @@ import "time"
 type Session struct {
 	HelloTimeout  time.Duration `yaml:"hello_timeout"` // from the upgrade to the first hello
 	Ping          time.Duration `yaml:"ping"`          // to an idle connection; 2.5 of them without an answer end it
+	IdleClose     time.Duration `yaml:"idle_close"`    // for devices that can be woken; 0: never
 	AckTimeout    time.Duration `yaml:"ack_timeout"`   // until an update is sent again; doubles up to AckTimeoutMax
 	AckTimeoutMax time.Duration `yaml:"ack_timeout_max"`
 	WriteTimeout  time.Duration `yaml:"write_timeout"`  // for a peer that does not read

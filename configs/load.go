@@ -14,8 +14,6 @@ import (
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
-
-	"github.com/edition-push/edition"
 )
 
 // EnvPrefix begins every environment variable that sets a key: EDITION_, then
@@ -33,22 +31,22 @@ type Source struct {
 // [Error] that names every fault.
 func LoadServer(src Source) (Server, error) {
 	cfg := DefaultServer()
-	faults, err := load(&cfg, src)
+	where, faults, err := load(&cfg, src)
 	if err != nil {
-		return cfg, &Error{File: src.File, Faults: []string{err.Error()}}
+		return cfg, newError(src, lines{}, []string{err.Error()})
 	}
-	return cfg, newError(src, join(faults, cfg.check()))
+	return cfg, newError(src, where, join(faults, cfg.check()))
 }
 
 // LoadRelay reads the configuration of a relay. What is wrong with it is one
 // [Error] that names every fault.
 func LoadRelay(src Source) (Relay, error) {
 	cfg := DefaultRelay()
-	faults, err := load(&cfg, src)
+	where, faults, err := load(&cfg, src)
 	if err != nil {
-		return cfg, &Error{File: src.File, Faults: []string{err.Error()}}
+		return cfg, newError(src, lines{}, []string{err.Error()})
 	}
-	return cfg, newError(src, join(faults, cfg.check()))
+	return cfg, newError(src, where, join(faults, cfg.check()))
 }
 
 // load fills cfg, a pointer to a role's defaults. It is the one place that
@@ -57,7 +55,7 @@ func LoadRelay(src Source) (Relay, error) {
 // look at the environment), and keys that no struct has are refused.
 //
 // An error is a file that cannot be read at all.
-func load(cfg any, src Source) (faults []string, err error) {
+func load(cfg any, src Source) (where lines, faults []string, err error) {
 	v := viper.New()
 	v.SetEnvPrefix(strings.TrimSuffix(EnvPrefix, "_"))
 	v.SetEnvKeyReplacer(strings.NewReplacer(".", "_"))
@@ -66,12 +64,17 @@ func load(cfg any, src Source) (faults []string, err error) {
 	for key, value := range leaves {
 		v.SetDefault(key, value)
 	}
-	file, err := readFile(src.File)
+	file, root, err := readFile(src.File)
 	if err != nil {
-		return nil, err
+		return where, nil, err
+	}
+	for key, value := range file {
+		if entries, ok := value.([]any); ok {
+			file[key] = list(entries)
+		}
 	}
 	if err := v.MergeConfigMap(file); err != nil {
-		return nil, err
+		return where, nil, err
 	}
 	for key, value := range src.Set {
 		v.Set(key, value)
@@ -84,8 +87,12 @@ func load(cfg any, src Source) (faults []string, err error) {
 		d.MatchName = func(key, field string) bool { return key == field }
 		d.DecodeHook = mapstructure.ComposeDecodeHookFunc(textToList, strictKinds, toDuration, upstreamDefaults)
 	})
-	return append(faults, explain(cfg, err)...), nil
+	return lines{root: root, set: src.Set}, append(faults, explain(cfg, err)...), nil
 }
+
+// list is how viper gets a list: of a type that it does not know, or it would
+// write the keys within in lower case.
+type list []any
 
 // join adds the faults of values to those of the form, without those that a
 // fault of the form may have caused.
@@ -114,26 +121,30 @@ func related(a, b string) bool {
 		strings.HasPrefix(a, b+"[") || strings.HasPrefix(b, a+"[")
 }
 
-// readFile parses a configuration file. Keys without a value are left out, as
-// if they were not there.
-func readFile(path string) (map[string]any, error) {
+// readFile parses a configuration file; root knows the lines of it. Keys without
+// a value are left out, as if they were not there.
+func readFile(path string) (m map[string]any, root *yaml.Node, err error) {
 	if path == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var m map[string]any
+	root = new(yaml.Node)
 	d := yaml.NewDecoder(bytes.NewReader(text))
-	if err := d.Decode(&m); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+	err = d.Decode(root)
+	if err == nil {
+		err = root.Decode(&m)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, nil, fmt.Errorf("not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("not YAML: more than one document in the file")
+		return nil, nil, errors.New("not YAML: more than one document in the file")
 	}
 	dropNulls(m)
-	return m, nil
+	return m, root, nil
 }
 
 func dropNulls(m map[string]any) {
@@ -146,35 +157,3 @@ func dropNulls(m map[string]any) {
 		}
 	}
 }
-
-// Error is a configuration that cannot be used. It wraps edition.ErrConfig.
-type Error struct {
-	File   string   // may be empty
-	Faults []string // each with its key path, if it has one
-}
-
-func newError(src Source, faults []string) error {
-	if len(faults) == 0 {
-		return nil
-	}
-	return &Error{File: src.File, Faults: faults}
-}
-
-// Error lists the faults, a line each.
-func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(edition.ErrConfig.Error())
-	if e.File != "" {
-		fmt.Fprintf(&b, " %s", e.File)
-	}
-	if len(e.Faults) == 1 {
-		return b.String() + ": " + e.Faults[0]
-	}
-	fmt.Fprintf(&b, ": %d faults", len(e.Faults))
-	for _, f := range e.Faults {
-		b.WriteString("\n  " + strings.ReplaceAll(f, "\n", "\n    "))
-	}
-	return b.String()
-}
-
-func (e *Error) Unwrap() error { return edition.ErrConfig }

@@ -145,7 +145,7 @@ func TestMistakes(t *testing.T) {
 		{"server", "relays: [{name: x, cert_name: x}]", `relays[0] (x).cert_name: needs tls.client_ca_file`},
 		{"server", "publish: {waiting: 0}", `publish.waiting: 0 is below 1`},
 		{"server", "publish: {wait: 0}", `publish.wait: 0s is not between 1s`},
-		{"server", "kicks: [{driver: pigeon}]", `kicks[0] (pigeon): driver: "pigeon" is not udp or log`},
+		{"server", "kicks: [{driver: pigeon}]", `kicks[0] (pigeon): driver: "pigeon" is not one of `},
 		{"server", "kicks: [{driver: udp, networks: [{cidrs: [214/07]}], graze: 1s}]", `kicks[0] (udp): networks[0].cidrs[0]: "214/07" is not a CIDR`},
 		{"server", "kicks: {driver: udp}", `kicks: map[driver:udp] is not a list`},
 		{"server", "a: b: c", `not YAML: `},
@@ -221,6 +221,23 @@ func TestRelayFindsTokenBesideIt(t *testing.T) {
 	cfg, err := LoadRelay(Source{Set: map[string]any{"data": dir, "upstreams": []any{map[string]any{"url": "http://127.0.0.1:1"}}}})
 	if err != nil || cfg.Upstreams[0].Token.Reveal() != "tok" {
 		t.Errorf("%v %+v", err, cfg.Upstreams)
+	}
+}
+
+// TestCaseInLists wants keys within lists as they are written: an environment
+// variable of a program, a header, belong to others.
+func TestCaseInLists(t *testing.T) {
+	file := write(t, "relay.yaml", `upstreams:
+  - url: http://127.0.0.1:1
+    token: t
+    kick: {driver: udp, Own: {Key: 1}}
+`)
+	cfg, err := LoadRelay(Source{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own, ok := cfg.Upstreams[0].Kick["Own"].(map[string]any); !ok || own["Key"] != 1 {
+		t.Errorf("got %v", cfg.Upstreams[0].Kick)
 	}
 }
 

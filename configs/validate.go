@@ -152,6 +152,9 @@ func leavesOfError(err error) (texts []string) {
 func (s Session) check(c *check) {
 	c.between("session.hello_timeout", s.HelloTimeout, time.Second, 10*time.Minute)
 	c.between("session.ping", s.Ping, time.Second, time.Hour)
+	if s.IdleClose != 0 {
+		c.between("session.idle_close", s.IdleClose, time.Second, day)
+	}
 	c.between("session.ack_timeout", s.AckTimeout, time.Second, time.Hour)
 	c.between("session.ack_timeout_max", s.AckTimeoutMax, s.AckTimeout, day)
 	c.between("session.write_timeout", s.WriteTimeout, time.Second, 10*time.Minute)

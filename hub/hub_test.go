@@ -216,3 +216,33 @@ func TestWithoutAKicker(t *testing.T) {
 		t.Error("everything but kicks works without a kicker")
 	}
 }
+
+// The Kicker hears of acks that did something, by party.
+func TestAckedTellsTheKicker(t *testing.T) {
+	f := newFixture(Options{})
+	u := edition.Update{event(1, 5), event(1, 6), event(2, 5), event(1, 7)}
+	for _, c := range []struct {
+		owner edition.Owner
+		u     edition.Update
+		state edition.AckState
+		want  []edition.Holder
+	}{
+		{edition.Direct, u, edition.AckDelivered, []edition.Holder{device(1), device(2), device(1)}},
+		{7, u, edition.AckStored, []edition.Holder{{Owner: 7}}},
+		{7, u, edition.AckRefused, nil},
+		{edition.Direct, nil, edition.AckDelivered, nil}, // nothing was cleared
+	} {
+		f.kick.acked = nil
+		if err := f.Ack(c.owner, c.u, c.state); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(f.kick.acked, c.want) {
+			t.Errorf("owner %d, state %v: told of %v, want %v", c.owner, c.state, f.kick.acked, c.want)
+		}
+	}
+	f.store.ackErr = errStore
+	f.kick.acked = nil
+	if err := f.Ack(edition.Direct, u, edition.AckDelivered); err == nil || f.kick.acked != nil {
+		t.Errorf("error %v, told of %v after an ack that failed", err, f.kick.acked)
+	}
+}

@@ -178,3 +178,31 @@ func TestRunWithoutAKickerWaits(t *testing.T) {
 		stop()
 	})
 }
+
+// A scan that waits for the Kicker does not rest for that time as well: it
+// keeps pace with the Kicker's rate.
+func TestScanKeepsPaceWithAFullKicker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(Options{})
+		const n = 4 * scanChunk
+		for i := range n {
+			var h edition.Holder
+			h.UAID[0], h.UAID[1], h.UAID[2] = byte(i>>8), byte(i), 1
+			f.store.pending[h] = edition.Update{{Key: edition.Key{UAID: h.UAID}, Version: 1}}
+		}
+		f.kick.makeRoom(0)
+		stop := f.run(t)
+		const perPause = scanChunk / 4
+		taken := 0
+		for range 2*n/perPause + 4 { // twice: the two wake up at the same instants, in any order
+			time.Sleep(scanPause)
+			taken += len(f.kick.taken())
+			f.kick.makeRoom(perPause)
+		}
+		time.Sleep(scanPause)
+		if taken += len(f.kick.taken()); taken != n {
+			t.Errorf("%d of %d were found in the time that the Kicker needs for them", taken, n)
+		}
+		stop()
+	})
+}

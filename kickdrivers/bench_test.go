@@ -105,7 +105,13 @@ func dispatched(b *testing.B, routes []edition.Routes) (time.Duration, *promethe
 	return time.Since(start), reg
 }
 
+// counted adds up what all entries count of an outcome.
 func counted(tb testing.TB, reg *prometheus.Registry, outcome string) (n int) {
+	return countedBy(tb, reg, "", outcome)
+}
+
+// countedBy is counted for one entry.
+func countedBy(tb testing.TB, reg *prometheus.Registry, entry, outcome string) (n int) {
 	families, err := reg.Gather()
 	if err != nil {
 		tb.Fatal(err)
@@ -115,10 +121,9 @@ func counted(tb testing.TB, reg *prometheus.Registry, outcome string) (n int) {
 			continue
 		}
 		for _, m := range f.GetMetric() {
-			for _, l := range m.GetLabel() {
-				if l.GetName() == "outcome" && l.GetValue() == outcome {
-					n += int(m.GetCounter().GetValue())
-				}
+			l := m.GetLabel() // in the order of their names
+			if l[1].GetValue() == outcome && (entry == "" || l[0].GetValue() == entry) {
+				n += int(m.GetCounter().GetValue())
 			}
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/edition-push/edition/kickdrivers"
 )
 
+var from = netip.MustParseAddr("192.0.2.1")
+
 func TestCheck(t *testing.T) {
 	two := func(*kickdrivers.Policy) {}
 	bubble(t, func(r *rig) {

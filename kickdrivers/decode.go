@@ -4,17 +4,23 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strings"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/kickdrivers/driver"
+	"github.com/edition-push/edition/kickdrivers/exec"
 	"github.com/edition-push/edition/kickdrivers/gateway"
 	"github.com/edition-push/edition/kickdrivers/log"
+	"github.com/edition-push/edition/kickdrivers/mqtt"
+	"github.com/edition-push/edition/kickdrivers/sms"
 	"github.com/edition-push/edition/kickdrivers/udp"
+	"github.com/edition-push/edition/kickdrivers/wakeup"
+	"github.com/edition-push/edition/kickdrivers/webhook"
+	"github.com/edition-push/edition/kickdrivers/webpush"
 )
 
-// Default is the list for a configuration that has none: one entry, udp, into
-// the loopback networks.
+// Default is the list for a configuration that has none: what can be tried on
+// one machine and reaches nothing else. udp goes into the loopback networks,
+// log writes a line.
 func Default() []map[string]any {
 	return []map[string]any{{
 		"name":   "udp",
@@ -23,6 +29,9 @@ func Default() []map[string]any {
 			"name":  "loopback",
 			"cidrs": []any{"127.0.0.0/8", "::1/128"},
 		}},
+	}, {
+		"name":   "log",
+		"driver": "log",
 	}}
 }
 
@@ -86,15 +95,27 @@ func decodeDriver(kind string, keys map[string]any) (made, []error) {
 		return decodeKeys(keys, udp.DefaultConfig(), func(c udp.Config, env driver.Env) (driver.Driver, error) { return udp.New(c, env) })
 	case "gateway":
 		return decodeKeys(keys, gateway.DefaultConfig(), func(c gateway.Config, env driver.Env) (driver.Driver, error) { return gateway.New(c, env) })
+	case "webpush":
+		return decodeKeys(keys, webpush.DefaultConfig(), func(c webpush.Config, env driver.Env) (driver.Driver, error) { return webpush.New(c, env) })
+	case "exec":
+		return decodeKeys(keys, exec.DefaultConfig(), func(c exec.Config, env driver.Env) (driver.Driver, error) { return exec.New(c, env) })
+	case "mqtt":
+		return decodeKeys(keys, mqtt.DefaultConfig(), func(c mqtt.Config, env driver.Env) (driver.Driver, error) { return mqtt.New(c, env) })
+	case "sms":
+		return decodeKeys(keys, sms.DefaultConfig(), func(c sms.Config, env driver.Env) (driver.Driver, error) { return sms.New(c, env) })
+	case "webhook":
+		return decodeKeys(keys, webhook.DefaultConfig(), func(c webhook.Config, env driver.Env) (driver.Driver, error) { return webhook.New(c, env) })
+	case "wakeup":
+		return decodeKeys(keys, wakeup.DefaultConfig(), func(c wakeup.Config, env driver.Env) (driver.Driver, error) { return wakeup.New(c, env) })
 	case "log":
 		return decodeKeys(keys, log.DefaultConfig(), func(c log.Config, env driver.Env) (driver.Driver, error) { return log.New(c, env), nil })
 	}
-	return made{}, []error{fmt.Errorf("driver: %q is not one of %s", kind, strings.Join(Kinds(), ", "))}
+	return made{}, []error{unknownDriver(kind)}
 }
 
 // Kinds are the drivers that decodeDriver has a case for.
 func Kinds() []string {
-	return []string{"udp", "gateway", "log"}
+	return []string{"udp", "gateway", "webpush", "exec", "mqtt", "sms", "webhook", "wakeup", "log"}
 }
 
 // made is what becomes of a driver's own keys.
@@ -106,7 +127,8 @@ type made struct {
 // decodeKeys reads a driver's own keys into its configuration c, which holds
 // the defaults.
 func decodeKeys[C interface{ Faults() []error }](keys map[string]any, c C, open func(C, driver.Env) (driver.Driver, error)) (made, []error) {
-	faults := append(strict(keys, &c), c.Faults()...)
+	faults := strict(keys, &c)
+	faults = append(faults, notCausedBy(faults, c.Faults())...)
 	if len(faults) > 0 {
 		return made{}, faults
 	}

@@ -3,6 +3,10 @@ package kickdrivers_test
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +42,7 @@ func TestDecodeFaults(t *testing.T) {
 		{with("grace", "1s", "min_interval", "0s", "rate", 0.5, "burst", 1.0, "tcp_timeout", "1s"), ""},
 		{with("networks", []any{network("mcc", "214", "mnc", "07", "ports", "9")}), ""},
 
-		{with("graze", "1s"), "graze: unknown key"},
+		{with("graze", "1s"), "graze: unknown key; did you mean grace?"},
 		{with("grace", 5), `grace: 5 is not a duration such as "300ms" or "24h"`},
 		{with("grace", "5"), `grace: "5" is not a duration such as "300ms" or "24h"`},
 		{with("grace", "-1s"), "grace: -1s is not between 0s and 1m"},
@@ -56,14 +60,14 @@ func TestDecodeFaults(t *testing.T) {
 		{with("driver", "log"), "networks: unknown key"},
 
 		{with("networks", nil), "networks: none is given, so that nobody could be kicked"},
-		{with("networks", "10.0.0.0/8"), `networks: "10.0.0.0/8" is not a list` + "\nnetworks: none is given, so that nobody could be kicked"},
+		{with("networks", "10.0.0.0/8"), `networks: "10.0.0.0/8" is not a list`},
 		{with("networks", []any{network("cidrs", []any{"10.0.0.0/8", "214/07"})}), `networks[0].cidrs[1]: "214/07" is not a CIDR such as 10.0.0.0/8`},
 		{with("networks", []any{network("cidrs", nil)}), "networks[0].cidrs: none is given"},
 		{with("networks", []any{network("cidrs", []any{"10.1.0.0/8"})}), `networks[0].cidrs[0]: "10.1.0.0/8" has bits set behind the mask; 10.0.0.0/8 is the network`},
 		{with("networks", []any{network("cidrs", []any{"::ffff:10.0.0.0/104"})}), `networks[0].cidrs[0]: "::ffff:10.0.0.0/104": write it as IPv4`},
-		{with("networks", []any{network(), network("mcc", 214, "mnc", "07")}), "networks[1].mcc: 214 is not a text: write it in quotes\nnetworks[1].mcc: \"\" is not three digits"},
+		{with("networks", []any{network(), network("mcc", 214, "mnc", "07")}), "networks[1].mcc: 214 is not a text: write it in quotes"},
 		{with("networks", []any{network("mcc", "214")}), `networks[0].mnc: "" is not two or three digits`},
-		{with("networks", []any{network("port", "1", "cidr", "2")}), "networks[0].cidr: unknown key\nnetworks[0].port: unknown key"},
+		{with("networks", []any{network("port", "1", "cidr", "2")}), "networks[0].cidr: unknown key; did you mean cidrs?\nnetworks[0].port: unknown key; did you mean ports?"},
 		{with("networks", []any{network("ports", "0-5")}), `networks[0].ports: "0-5" is not a range such as 1024-65535`},
 		{with("networks", []any{network("ports", "9-5")}), `networks[0].ports: "9-5" is not a range such as 1024-65535`},
 		{with("networks", []any{network("any_address", "yes")}), `networks[0].any_address: "yes" is not a truth value: true or false`},
@@ -134,9 +138,70 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// TestKinds fails when the list of drivers and the cases differ.
+func TestKinds(t *testing.T) {
+	source, err := os.ReadFile("decode.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []string
+	for _, m := range regexp.MustCompile(`(?m)^\tcase "([a-z]+)":$`).FindAllSubmatch(source, -1) {
+		cases = append(cases, string(m[1]))
+	}
+	kinds := kickdrivers.Kinds()
+	slices.Sort(kinds)
+	slices.Sort(cases)
+	if len(cases) == 0 || !slices.Equal(kinds, cases) {
+		t.Errorf("Kinds are %q, the cases %q", kinds, cases)
+	}
+}
+
+// TestFingerprint changes with what makes the driver another one, be it in a
+// file that the configuration names.
+func TestFingerprint(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "token")
+	write := func(s string) {
+		if err := os.WriteFile(secret, []byte(s), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("one")
+	print := func(m map[string]any) string {
+		t.Helper()
+		entries, err := kickdrivers.Decode([]map[string]any{m})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return entries[0].Fingerprint
+	}
+	hook := map[string]any{"driver": "gateway", "url": "https://gw.example", "token": map[string]any{"file": secret}}
+	first, token := print(with()), print(hook)
+	if first == "" || first != print(with()) {
+		t.Errorf("the same entry has the fingerprints %q and %q", first, print(with()))
+	}
+	if first != print(with("grace", "1s", "rate", 7)) {
+		t.Error("a policy makes another driver")
+	}
+	for _, other := range []map[string]any{
+		with("payload", "up"),
+		with("networks", []any{network("cidrs", []any{"10.0.0.0/9"})}),
+		with("networks", []any{network(), network()}),
+		with("bind", []any{"127.0.0.1"}),
+		hook,
+	} {
+		if print(other) == first {
+			t.Errorf("%v has the fingerprint of %v", other, with())
+		}
+	}
+	write("two")
+	if print(hook) == token {
+		t.Error("another secret in the same file makes no other driver")
+	}
+}
+
 func TestDefault(t *testing.T) {
 	entries, err := kickdrivers.Decode(kickdrivers.Default())
-	if err != nil || len(entries) != 1 || entries[0].Name != "udp" {
+	if err != nil || len(entries) != 2 || entries[0].Name != "udp" || entries[1].Name != "log" {
 		t.Errorf("%v, %v", entries, err)
 	}
 }

@@ -153,12 +153,12 @@ func (d *Dispatcher) take(who edition.Holder, now int64) bool {
 // keep its place.
 const nextSoon = time.Minute
 
-// mayGo reports whether a party may make room for another: it was kicked, no
-// other route of it is due soon, and it may by now be kicked again.
+// mayGo reports whether a party may make room for another: it has had a round,
+// or its next route is not due soon, and it may by now be kicked again.
 func (d *Dispatcher) mayGo(p *party, now int64) bool {
 	switch p.state {
 	case waiting:
-		if p.leg > 0 && p.due-now <= int64(nextSoon) || p.leg == 0 && p.attempts == 0 {
+		if p.attempts == 0 && (p.leg == 0 || p.due-now <= int64(nextSoon)) {
 			return false
 		}
 	case resting, cooling:

@@ -17,12 +17,12 @@ func strict(keys map[string]any, into any) []error {
 	d, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
 		Result:      into,
 		ErrorUnused: true,
-		DecodeHook:  mapstructure.ComposeDecodeHookFunc(durationOf, shapeOf),
+		DecodeHook:  mapstructure.ComposeDecodeHookFunc(secretOf, durationOf, shapeOf),
 	})
 	if err != nil {
 		return []error{err}
 	}
-	return flatten(d.Decode(keys))
+	return flatten(into, d.Decode(keys))
 }
 
 func durationOf(_, to reflect.Type, v any) (any, error) {
@@ -52,8 +52,9 @@ func shapeOf(_, to reflect.Type, v any) (any, error) {
 	return v, nil
 }
 
-// flatten lists the faults of a decoder, which come nested, as "path: what".
-func flatten(err error) []error {
+// flatten lists the faults of a decoder into a struct, which come nested, as
+// "path: what".
+func flatten(into any, err error) []error {
 	var all []error
 	var walk func(error)
 	walk = func(err error) {
@@ -64,7 +65,7 @@ func flatten(err error) []error {
 			return
 		}
 		if one, ok := err.(*mapstructure.DecodeError); ok { //nolint:errorlint // each level by itself
-			all = append(all, named(one)...)
+			all = append(all, named(into, one)...)
 			return
 		}
 		if inner := errors.Unwrap(err); inner != nil {
@@ -81,14 +82,14 @@ func flatten(err error) []error {
 
 // named says what a fault is about. For unknown keys the decoder gives them
 // all at once, and at the top level the struct's type as the path.
-func named(e *mapstructure.DecodeError) (all []error) {
+func named(into any, e *mapstructure.DecodeError) (all []error) {
 	path, what := e.Name(), e.Unwrap()
 	if keys, ok := strings.CutPrefix(what.Error(), "has invalid keys: "); ok {
-		if path += "."; !strings.Contains(path, "]") {
+		if path += "."; path == reflect.TypeOf(into).Elem().String()+"." {
 			path = ""
 		}
 		for key := range strings.SplitSeq(keys, ", ") {
-			all = append(all, fmt.Errorf("%s%s: unknown key", path, key))
+			all = append(all, unknown(into, path, key))
 		}
 		return all
 	}

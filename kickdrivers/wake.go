@@ -84,8 +84,11 @@ func (d *Dispatcher) Wake(w Wake) error {
 		own = true
 	}
 	d.mu.Lock()
-	byName := d.byName
+	byName, done := d.byName, d.done
 	d.mu.Unlock()
+	if done {
+		return errEnds
+	}
 	e := &errand{who: w.Who, own: own, code: w.Confirm, report: w.Report}
 	found := false
 	for _, r := range routes {

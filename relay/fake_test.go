@@ -105,7 +105,7 @@ func (f *fake) answer(m wire.Message) {
 			return
 		}
 		a = wire.Message{Type: wire.TypePong}
-	case wire.TypeAck, wire.TypeRefuse:
+	case wire.TypeAck, wire.TypeRefuse, wire.TypeWoken:
 		return
 	}
 	b, _ := json.Marshal(a)
@@ -158,6 +158,7 @@ type rig struct {
 	*Relay
 	store *mem.Store
 	reg   *prometheus.Registry
+	wake  func(context.Context, wire.WakeRequest) wire.WakeResult
 }
 
 // newRig starts a relay with an upstream for each fake, named up0, up1, …
@@ -173,7 +174,7 @@ func (g *rig) start(t *testing.T, store edition.Store, deliver func(edition.Upda
 	if deliver == nil {
 		deliver = store.Deliver
 	}
-	o := Options{Name: "north", Store: store, Deliver: deliver, Metrics: g.reg}
+	o := Options{Name: "north", Store: store, Deliver: deliver, Metrics: g.reg, Wake: g.wake}
 	for i, f := range ups {
 		o.Upstreams = append(o.Upstreams, Upstream{
 			Name: "up" + string(rune('0'+i)), URL: f.url, Token: "tok", Mode: "websocket",

@@ -25,6 +25,7 @@ type metrics struct {
 	reporting     prometheus.Gauge
 	registrations *prometheus.CounterVec
 	presented     *prometheus.CounterVec
+	wakes         *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -44,6 +45,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"result"}),
 		presented: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "edition_relay_presented_total", Help: "Devices that upstream was told have shown up here, by result.",
+		}, []string{"result"}),
+		wakes: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "edition_relay_wakes_total", Help: "Requests of upstream to wake a device, by whether it was told what came of them.",
 		}, []string{"result"}),
 	}
 }

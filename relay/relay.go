@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/wire"
 )
 
 // Upstream is a server, or another relay, that this relay is a client of.
@@ -48,6 +49,10 @@ type Options struct {
 	Store     edition.Store
 	// Deliver has events kept: hub.Hub.Deliver.
 	Deliver func(edition.Update, edition.Delivery) *edition.Receipt
+	// Wake wakes a device, or uses a route, that an upstream names, with this
+	// relay's own drivers, and says what came of it. It may take as long as
+	// ctx lives. nil: an upstream is refused that.
+	Wake    func(ctx context.Context, req wire.WakeRequest) wire.WakeResult
 	Log     *slog.Logger          // nil: silent
 	Metrics prometheus.Registerer // nil: counted, not shown
 }
@@ -58,6 +63,7 @@ type Relay struct {
 	// Fixed after construction.
 	store   edition.Store
 	deliver func(edition.Update, edition.Delivery) *edition.Receipt
+	wake    func(context.Context, wire.WakeRequest) wire.WakeResult
 	log     *slog.Logger
 	ups     []*upstream
 	holds   *holds
@@ -65,7 +71,7 @@ type Relay struct {
 
 // New checks the configuration (edition.ErrConfig) and connects to nothing.
 func New(o Options) (*Relay, error) {
-	r := &Relay{store: o.Store, deliver: o.Deliver, log: o.Log, holds: newHolds()}
+	r := &Relay{store: o.Store, deliver: o.Deliver, wake: o.Wake, log: o.Log, holds: newHolds()}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/edition-push/edition/client"
+	"github.com/edition-push/edition/wire"
 )
 
 // maxReceiving bounds the UPDATEs being kept at once. An upstream's window is
@@ -30,6 +31,7 @@ type upstream struct {
 	base      context.Context // Set by run before anything comes in; ends with it.
 	receiving sync.WaitGroup
 	slots     chan struct{} // one for each UPDATE being kept
+	waking    chan struct{} // one for each request to wake a device
 
 	reports chan struct{} // doorbell: the store may have reports
 	kicks   chan struct{} // doorbell: connected, tell how to wake this relay
@@ -41,13 +43,14 @@ func newUpstream(r *Relay, self string, c Upstream, reg prometheus.Registerer) (
 	u := &upstream{
 		relay: r, name: c.Name, kick: c.Kick, log: r.log.With("upstream", c.Name), m: newMetrics(reg),
 		slots: make(chan struct{}, maxReceiving), reports: make(chan struct{}, 1), kicks: make(chan struct{}, 1),
+		waking: make(chan struct{}, maxWaking),
 		herald: newHerald(),
 	}
 	var err error
 	u.client, err = client.New(client.Config{
 		URL: c.URL, Mode: c.Mode, Wait: c.Wait, Interval: c.Interval, Proxy: c.Proxy, TLS: c.TLS, Dial: c.Dial,
 		Relay: cmp.Or(c.Relay, self), Token: c.Token, StoreID: r.store.ID(), Custody: c.Custody,
-		Update: u.update, Connected: u.connected,
+		Update: u.update, Connected: u.connected, Wake: u.wake, Gone: u.gone,
 		RetryMax: cmp.Or(c.RetryMax, DefaultRetryMax), Log: u.log, Metrics: client.NewMetrics(reg),
 	})
 	return u, err
@@ -71,6 +74,16 @@ func (u *upstream) connected() {
 	ring(u.reports)
 	ring(u.kicks)
 	ring(u.herald.bell)
+}
+
+// gone notes that upstream cannot wake this relay any more as it was told to. It
+// is told again now that there is a connection, see connected.
+func (u *upstream) gone(list []wire.Gone) {
+	for _, g := range list {
+		if g.UAID == nil {
+			u.log.Warn("upstream found that a route to this relay does not work any more", "drivers", g.Drivers)
+		}
+	}
 }
 
 // keepKicked tells upstream how to wake this relay, once a connection.

@@ -21,8 +21,9 @@ import (
 )
 
 // kicks measures how many datagrams a second the dispatcher and the udp driver
-// send to devices that are all due at once, beside a loop of bare sends with
-// the same payloads to the same addresses.
+// send to devices that are all due at once, beside a bare loop that sends the
+// same payloads to the same addresses in batches; and how a node spreads the
+// kicks that it finds in its store.
 func (r *run) kicks(ctx context.Context, _ func(string) bool) error {
 	n := r.sizes.Kicks
 	p, err := startChild(ctx, "kicks", "kicks", strconv.Itoa(n))
@@ -49,8 +50,8 @@ func (r *run) kicks(ctx context.Context, _ func(string) bool) error {
 		}
 	}
 	ph.finish(fmt.Sprintf("%.0f/s", median(rates["edition"])))
-	r.report.ratio("kicks.rate", fmt.Sprintf("UDP kicks a second, %s devices due at once, beside a bare send loop", count(n)), "/s", rates["edition"], rates["bare"], atLeast(0.8))
-	return nil
+	r.report.ratio("kicks.rate", fmt.Sprintf("UDP kicks a second, %s devices due at once, beside a bare WriteBatch loop", count(n)), "/s", rates["edition"], rates["bare"], atLeast(0.8))
+	return r.restart(ctx)
 }
 
 // kickRounds is the child that does both sides' rounds when it is told to.

@@ -18,6 +18,7 @@ import (
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/cmd/bench"
 	"github.com/edition-push/edition/cmd/demo"
+	"github.com/edition-push/edition/cmd/kicks"
 	"github.com/edition-push/edition/cmd/relay"
 	"github.com/edition-push/edition/cmd/server"
 )
@@ -25,7 +26,8 @@ import (
 func main() { os.Exit(run()) }
 
 // exits is the one table of errors and exit codes (docs/protocol.md); those of
-// sysexits.h. The first match wins; any other error is 1.
+// sysexits.h. The first match wins; an error may bring a code of its own (those
+// of `edition kicks test`); any other error is 1.
 var exits = []struct {
 	err  error
 	code int
@@ -46,6 +48,12 @@ func exitCode(err error) int {
 		if errors.Is(err, e.err) {
 			return e.code
 		}
+	}
+	if own, ok := errors.AsType[interface {
+		error
+		Exits() int
+	}](err); ok {
+		return own.Exits()
 	}
 	return 1
 }
@@ -93,6 +101,6 @@ is in use, 78 configuration, 1 anything else.`,
 		Version:       version(),
 	}
 	root.SetVersionTemplate("edition {{.Version}}\n")
-	root.AddCommand(server.Command(), relay.Command(), demo.Command(), bench.Command(), registerCommand(), listenCommand(), putCommand(), configCommand(), versionCommand())
+	root.AddCommand(server.Command(), relay.Command(), demo.Command(), bench.Command(), registerCommand(), listenCommand(), putCommand(), kicks.Command(), configCommand(), versionCommand())
 	return root
 }

@@ -27,6 +27,7 @@ func TestScripts(t *testing.T) {
 			"ready":    waitReady,
 			"linewith": waitLine,
 			"exits":    wantExit,
+			"join":     join,
 			"occupy":   occupy,
 			"get":      get,
 			"state":    waitState,

@@ -44,11 +44,11 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// signalTo is "signal NAME TERM|INT|KILL".
+// signalTo is "signal NAME TERM|INT|HUP|KILL".
 func signalTo(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "INT": os.Interrupt, "KILL": os.Kill}
+	signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "INT": os.Interrupt, "HUP": syscall.SIGHUP, "KILL": os.Kill}
 	if neg || len(args) != 2 || signals[args[1]] == nil {
-		ts.Fatalf("usage: signal NAME TERM|INT|KILL")
+		ts.Fatalf("usage: signal NAME TERM|INT|HUP|KILL")
 	}
 	ts.Check(named(ts, args[0]).Process.Signal(signals[args[1]]))
 }

@@ -151,6 +151,18 @@ func wantExit(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// join is "join FILE PART…": writes the parts, one after the other, to FILE.
+func join(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: join FILE PART…")
+	}
+	var text []byte
+	for _, part := range args[1:] {
+		text = append(text, ts.ReadFile(part)...)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
+}
+
 // occupy is "occupy VAR": listens on a free port until the script's end and
 // sets VAR to its address.
 func occupy(ts *testscript.TestScript, neg bool, args []string) {

@@ -21,7 +21,11 @@ own disk before it reports it stored, and passes registrations up: endpoints
 are made above, while how a device is woken never leaves the relay.
 
 While upstream is away the relay goes on serving its devices; new registrations
-are answered 503.`,
+are answered 503.
+
+SIGHUP reads the configuration again and takes up, without closing a
+connection, what has changed of the kick drivers, the certificates of the
+listener and the log level. A file with a fault changes nothing.`,
 		Example: `  # beside "edition server", whose token it finds in ./data
   edition relay --upstream http://127.0.0.1:8080
 
@@ -44,7 +48,7 @@ are answered 503.`,
 			return err
 		}
 		defer serve.TuneProcess(cmd.Context())()
-		return Run(cmd.Context(), cfg, serve.Options{Out: cmd.OutOrStdout()})
+		return Run(cmd.Context(), cfg, serve.Options{Out: cmd.OutOrStdout(), Reload: serve.OnHangup(cmd.Context(), cfg, load)})
 	}
 	return cmd
 }

@@ -21,7 +21,11 @@ the command line that starts one.
 
 SIGTERM or Ctrl-C drains: new versions are refused with 503, connections are
 closed over the drain time, and the last commit is made. A second one ends the
-process at once; what was answered 2xx is kept in either case.`,
+process at once; what was answered 2xx is kept in either case.
+
+SIGHUP reads the configuration again and takes up, without closing a
+connection, what has changed of the kick drivers, the endpoint keys, the
+certificates and the log level. A file with a fault changes nothing.`,
 		Example: `  # on this machine, data in ./data
   edition server
 
@@ -43,7 +47,7 @@ process at once; what was answered 2xx is kept in either case.`,
 			return err
 		}
 		defer serve.TuneProcess(cmd.Context())()
-		return Run(cmd.Context(), cfg, serve.Options{Out: cmd.OutOrStdout()})
+		return Run(cmd.Context(), cfg, serve.Options{Out: cmd.OutOrStdout(), Reload: serve.OnHangup(cmd.Context(), cfg, load)})
 	}
 	return cmd
 }

@@ -70,6 +70,7 @@ func build(n *serve.Node, cfg configs.Server) (serve.Parts, error) {
 		Sessions:  n.Sessions(core, registrar, relays),
 		Apps:      apps,
 		DrainApps: apps.Drain,
+		Reloads:   []serve.Reloader{{What: "endpoint keys", Read: func(configs.Node) (func(), error) { return keys.Reload() }}},
 	}, nil
 }
 

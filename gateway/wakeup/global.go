@@ -107,25 +107,30 @@ func (n Network) codes() string {
 func (n *network) offline() bool { return n.Offline || n.down.Load() }
 
 // find returns the network that a caller names: by netid; by mcc and mnc,
-// which is the netid "mcc-mnc.default", or the first network of these codes;
-// or by all three, where netid is only the part behind the codes.
-func (g *global) find(netid, mcc, mnc string) *network {
+// which stand for the netid "mcc-mnc.default", else for the network of these
+// codes that has the address; or by all three, where netid is only the part
+// behind the codes.
+func (g *global) find(netid, mcc, mnc string, ip netip.Addr) *network {
 	codes := mcc + "-" + mnc
+	names := []string{codes + ".default", codes}
 	if netid != "" {
-		for _, name := range []string{netid, codes + "." + netid} {
-			if n := g.named(name); n != nil {
-				return n
-			}
+		names = []string{netid, codes + "." + netid}
+	}
+	for _, name := range names {
+		if n := g.named(name); n != nil {
+			return n
 		}
+	}
+	if netid != "" {
 		return nil
 	}
-	if n := g.named(codes + ".default"); n != nil {
-		return n
+	var found *network
+	for _, n := range g.networks {
+		if n.codes() == codes && (found == nil || within(n.Ranges, ip) && !within(found.Ranges, ip)) {
+			found = n
+		}
 	}
-	if i := slices.IndexFunc(g.networks, func(n *network) bool { return n.codes() == codes }); i >= 0 {
-		return g.networks[i]
-	}
-	return nil
+	return found
 }
 
 func (g *global) named(netid string) *network {
@@ -169,7 +174,7 @@ func (n *Node) wakeGlobal(q *request) answer {
 	if netid == "" && (mcc == "" || mnc == "") {
 		return bad("neither netid nor mcc and mnc")
 	}
-	to := n.global.find(netid, mcc, mnc)
+	to := n.global.find(netid, mcc, mnc, t.ip)
 	switch {
 	case to == nil:
 		return answer{status: http.StatusNotFound, text: "No such network"}
@@ -242,6 +247,9 @@ func (g *global) wake(ctx context.Context, to *network, t target, header http.He
 	form := url.Values{"ip": {t.ip.String()}, "port": {strconv.Itoa(int(t.port))}}
 	if t.proto != "" {
 		form.Set("proto", t.proto)
+	}
+	if t.confirm != "" {
+		form.Set("confirm", t.confirm)
 	}
 	return g.get(ctx, to.Host+pathLocal+"?"+form.Encode(), header)
 }

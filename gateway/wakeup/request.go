@@ -27,7 +27,10 @@ type request struct {
 	body     int    // bytes
 }
 
-var validTracking = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,64}$`)
+var (
+	validTracking = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,64}$`)
+	validCode     = regexp.MustCompile(`^[A-Za-z0-9]{8}$`)
+)
 
 // trackingID is what logs of all nodes call this request: what the caller
 // says, or a new name.
@@ -81,6 +84,9 @@ type target struct {
 	ip    netip.Addr
 	port  uint16
 	proto string // empty: not said
+	// confirm is a code that the kick is to carry. The platform knows no such
+	// thing: it is for this project's own nodes, and ignored by others.
+	confirm string
 }
 
 func (t target) protocol() string {
@@ -102,6 +108,9 @@ func parseTarget(form url.Values) (t target, err error) {
 	t.port, t.proto = uint16(port), form.Get("proto")
 	if t.proto != "" && t.proto != "udp" && t.proto != "tcp" {
 		return t, errors.New("proto is neither udp nor tcp")
+	}
+	if t.confirm = form.Get("confirm"); t.confirm != "" && !validCode.MatchString(t.confirm) {
+		return t, errors.New("confirm is not 8 letters and digits")
 	}
 	return t, nil
 }

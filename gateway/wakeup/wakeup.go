@@ -241,8 +241,9 @@ func (n *Node) wakeLocal(q *request) answer {
 }
 
 // send has the dispatcher send one kick. The platform vouches for the address,
-// so for the driver the device is where it is said to be; the driver's networks
-// and ports are still those of its configuration.
+// so for the driver the device is where it is said to be, and no code has to be
+// repeated here; the driver's networks and ports are still those of its
+// configuration.
 func (n *Node) send(q *request, t target) answer {
 	if n.draining() {
 		return unavailable("Shutting down", 0)
@@ -255,7 +256,7 @@ func (n *Node) send(q *request, t target) answer {
 	if err != nil {
 		return bad(err.Error())
 	}
-	err = n.kicks.Wake(kickdrivers.Wake{Routes: routes, Report: func(r kickdrivers.Result) {
+	err = n.kicks.Wake(kickdrivers.Wake{Routes: routes, Confirm: t.confirm, Report: func(r kickdrivers.Result) {
 		n.m.sent(r.Outcome.String())
 		n.log.Debug("woken", "tracking_id", q.tracking, "outcome", r.Outcome.String(), "err", r.Err)
 	}})

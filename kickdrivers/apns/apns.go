@@ -63,7 +63,9 @@ func New(c Config, env driver.Env) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: tls.%w", edition.ErrConfig, err)
 	}
-	d.pool = newPool(c.Connections, conf)
+	if d.pool, err = newPool(c.Connections, d.origin, conf, c.Timeout); err != nil {
+		return nil, fmt.Errorf("%w: host: %w", edition.ErrConfig, err)
+	}
 	return d, nil
 }
 
@@ -179,6 +181,5 @@ func (d *Driver) Kick(ctx context.Context, kicks []driver.Kick, errs []error) {
 
 // Close closes the connections.
 func (d *Driver) Close() error {
-	d.pool.close()
-	return nil
+	return d.pool.closeAll()
 }

@@ -3,13 +3,12 @@ package apns
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
+	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"sync/atomic"
 	"time"
-
-	"github.com/edition-push/edition/kickdrivers/outbound"
 )
 
 const (
@@ -20,61 +19,67 @@ const (
 	maxHeader   = 16 << 10 // bytes of an answer's header
 )
 
-// pool is a fixed number of HTTP/2 connections to one host. Each is made when
-// it is first used, kept for good, as Apple asks, and replaced when it is lost
-// or the other end says goodbye. When all streams are taken a request waits:
-// there is never one connection more.
+// pool is a fixed number of HTTP/2 connections to one host. When all their
+// streams are taken a request waits: there is never one connection more.
 type pool struct {
 	lines []line
 	turn  atomic.Uint32
+	close context.CancelFunc // ends dialling
 }
 
-// line is one connection: a transport that may have no second one.
-type line struct {
-	transport *http.Transport
-	busy      atomic.Int32 // requests under way
-}
-
-func newPool(n int, conf *tls.Config) *pool {
-	p := &pool{lines: make([]line, n)}
-	for i := range p.lines {
-		p.lines[i].transport = newTransport(conf.Clone())
+// newPool returns a pool that has no connection yet. timeout bounds the making
+// of one.
+func newPool(n int, origin string, conf *tls.Config, timeout time.Duration) (*pool, error) {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return nil, err
 	}
-	return p
-}
-
-func newTransport(conf *tls.Config) *http.Transport {
+	port := u.Port()
+	if port == "" {
+		port = "443"
+	}
+	addr := net.JoinHostPort(u.Hostname(), port)
 	only := new(http.Protocols)
 	only.SetHTTP2(true)
-	dialer := &net.Dialer{}
-	return &http.Transport{
-		Proxy: nil, // whatever the environment says
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			c, err := dialer.DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, fmt.Errorf("%w: %w", outbound.ErrConnect, err)
-			}
-			return c, nil
-		},
+	t := &http.Transport{
+		Proxy:                  nil, // whatever the environment says
 		TLSClientConfig:        conf,
-		TLSHandshakeTimeout:    10 * time.Second,
+		TLSHandshakeTimeout:    timeout,
 		Protocols:              only,
 		DisableCompression:     true,
-		MaxConnsPerHost:        1,
 		MaxResponseHeaderBytes: maxHeader,
-		HTTP2: &http.HTTP2Config{
-			StrictMaxConcurrentRequests: true,
-			SendPingTimeout:             pingAfter,
-			PingTimeout:                 pingTimeout,
-			WriteByteTimeout:            pingTimeout,
-		},
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: pingTimeout},
 	}
+	p := &pool{lines: make([]line, n)}
+	var closed context.Context
+	closed, p.close = context.WithCancel(context.Background())
+	for i := range p.lines {
+		p.lines[i].dial = func() (*http.ClientConn, error) {
+			ctx, cancel := context.WithTimeoutCause(closed, timeout, errNoAnswer)
+			defer cancel()
+			return t.NewClientConn(ctx, "https", addr)
+		}
+	}
+	return p, nil
 }
 
-// take returns the connection with the fewest requests under way, beginning
-// with another one each time, so that one that has died without a word is
-// avoided until its ping finds it out. It counts as one more until it is given
-// back.
+// roundTrip sends a request over the line that has least to do, and returns as
+// an http.RoundTripper does.
+func (p *pool) roundTrip(req *http.Request) (*http.Response, error) {
+	l := p.take()
+	defer l.busy.Add(-1)
+	c, err := l.reserve(req.Context())
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.RoundTrip(req)
+	l.done(c, err == nil)
+	return res, err
+}
+
+// take returns the line with the fewest requests, beginning with another one
+// each time, so that a connection that has died without a word is avoided
+// until its ping finds it out.
 func (p *pool) take() *line {
 	n := uint32(len(p.lines))
 	first := p.turn.Add(1)
@@ -88,10 +93,12 @@ func (p *pool) take() *line {
 	return best
 }
 
-func (l *line) giveBack() { l.busy.Add(-1) }
-
-func (p *pool) close() {
+// closeAll ends the connections, and those that are being made.
+func (p *pool) closeAll() error {
+	p.close()
+	var errs []error
 	for i := range p.lines {
-		p.lines[i].transport.CloseIdleConnections()
+		errs = append(errs, p.lines[i].close())
 	}
+	return errors.Join(errs...)
 }

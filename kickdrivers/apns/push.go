@@ -78,13 +78,17 @@ func (d *Driver) header(topic string) http.Header {
 
 var errNoAnswer = errors.New("no answer in time")
 
-// push makes one attempt. It takes a second request, never a third, when the
-// connection was lost under the first, which may just have been Apple's
-// goodbye, or when the provider's token was refused as too old.
+// maxRequests is how many requests one attempt may take. More than one are
+// made when the connection was lost under the first, as with Apple's goodbye,
+// which connections of one age may say in a row; and when the provider's token
+// was refused as too old.
+const maxRequests = 3
+
+// push makes one attempt.
 func (d *Driver) push(ctx context.Context, url string, h http.Header, body []byte) error {
 	limited, cancel := context.WithTimeoutCause(ctx, d.config.Timeout, errNoAnswer)
 	defer cancel()
-	for again := true; ; again = false {
+	for n := 1; ; n++ {
 		bearer, h, err := d.prove(h)
 		if err != nil {
 			return fmt.Errorf("%w: the provider's token: %w", edition.ErrUnavailable, err)
@@ -96,10 +100,10 @@ func (d *Driver) push(ctx context.Context, url string, h http.Header, body []byt
 		case err != nil && limited.Err() != nil:
 			return fmt.Errorf("%w: %w", edition.ErrUnavailable, errNoAnswer)
 		case err != nil:
-			if errors.Is(err, outbound.ErrConnect) || !again {
+			if errors.Is(err, outbound.ErrConnect) || n == maxRequests {
 				return fmt.Errorf("%w: %w", edition.ErrUnavailable, err)
 			}
-		case a.reason == apns2.ReasonExpiredProviderToken && again && d.token != nil && d.token.renew(bearer):
+		case a.reason == apns2.ReasonExpiredProviderToken && n < maxRequests && d.token != nil && d.token.renew(bearer):
 		default:
 			return a.err()
 		}
@@ -130,9 +134,7 @@ func (d *Driver) post(ctx context.Context, url string, h http.Header, body []byt
 		return answer{}, errors.New("the request cannot be made")
 	}
 	req.Header = h
-	l := d.pool.take()
-	defer l.giveBack()
-	res, err := l.transport.RoundTrip(req)
+	res, err := d.pool.roundTrip(req)
 	if err != nil {
 		return answer{}, err
 	}

@@ -1,12 +1,14 @@
 package outbound
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -31,6 +33,7 @@ func secure(t *testing.T, h http.HandlerFunc) (s *httptest.Server, port, ca stri
 	t.Helper()
 	s = httptest.NewUnstartedServer(h)
 	s.EnableHTTP2 = true
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	ca = filepath.Join(t.TempDir(), "ca.pem")
@@ -144,13 +147,13 @@ func TestRebinding(t *testing.T) {
 			}
 			var asked atomic.Int32
 			resolver := names(func() []netip.Addr { return c.answers[min(int(asked.Add(1)), len(c.answers))-1] })
-			hc := client(t, Options{
-				TLS:      TLS{CAFile: ca},
-				Guard:    guardFor(t, []string{"push.example.com:" + port}, []string{"127.0.0.1/32"}),
-				Resolver: resolver,
-			})
 			sent := int32(0)
 			for i, want := range c.want {
+				hc := client(t, Options{ // a new one: it has to ask again
+					TLS:      TLS{CAFile: ca},
+					Guard:    guardFor(t, []string{"push.example.com:" + port}, []string{"127.0.0.1/32"}),
+					Resolver: resolver,
+				})
 				a, err := post(t, hc, "https://push.example.com:"+port+"/secret")
 				if want {
 					sent++
@@ -163,7 +166,6 @@ func TestRebinding(t *testing.T) {
 				case !want && strings.Contains(err.Error(), "secret"):
 					t.Errorf("request %d: the error carries the URL: %v", i, err)
 				}
-				hc.CloseIdleConnections() // the next has to ask again
 			}
 			if got := arrived.Load(); got != sent {
 				t.Errorf("%d requests arrived, want %d", got, sent)
@@ -309,6 +311,9 @@ func TestErrorsAreShort(t *testing.T) {
 	defer l.Close()
 	go func() {
 		if c, err := l.Accept(); err == nil {
+			if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
+				t.Error(err)
+			}
 			fmt.Fprintf(c, "%s\r\n\r\n", strings.Repeat("é", 2000))
 			c.Close()
 		}

@@ -105,7 +105,7 @@ func (g *Guard) Check(raw string) (*url.URL, error) {
 		return nil, fmt.Errorf("%w: the URL is longer than %d bytes", edition.ErrMalformed, maxURL)
 	}
 	u, err := url.Parse(raw)
-	if err != nil || u.Scheme == "" || u.Opaque != "" || u.Host == "" {
+	if err != nil || u.Scheme == "" || u.Opaque != "" || u.Host == "" || strings.ContainsFunc(u.RawQuery, notVisible) {
 		return nil, fmt.Errorf("%w: not an absolute URL", edition.ErrMalformed)
 	}
 	if err := g.allow(u); err != nil {
@@ -119,6 +119,9 @@ func (g *Guard) Check(raw string) (*url.URL, error) {
 	u.Fragment, u.RawFragment = "", ""
 	return u, nil
 }
+
+// notVisible reports what cannot stand in a request line.
+func notVisible(r rune) bool { return r <= ' ' || r > '~' }
 
 // allow returns nil, or edition.ErrForbidden with the rule that a URL breaks.
 func (g *Guard) allow(u *url.URL) error {

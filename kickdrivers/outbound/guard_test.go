@@ -47,6 +47,8 @@ func TestGuardURLs(t *testing.T) {
 		{url: "https://good.example/\x00", err: edition.ErrMalformed},
 		{url: "https://good.example/\r\nHost: evil.example", err: edition.ErrMalformed},
 		{url: `https://good.example\@evil.example/`, err: edition.ErrMalformed},
+		{url: "https://good.example/p?a HTTP/1.1", err: edition.ErrMalformed},
+		{url: "https://good.example/p?é", err: edition.ErrMalformed},
 		{url: "https://good.example:x/", err: edition.ErrMalformed},
 		{url: "https://[fd00::1/", err: edition.ErrMalformed},
 		{url: "https://%67ood.example/", err: edition.ErrMalformed},

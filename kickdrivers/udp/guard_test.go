@@ -133,7 +133,7 @@ func TestNoAmplification(t *testing.T) {
 
 // TestGuardAtKick has the configuration change after a device registered.
 func TestGuardAtKick(t *testing.T) {
-	port, arrived := sink(t)
+	port, h := sink(t)
 	want := 0
 	before := open(t, func(c *udp.Config) {
 		c.Networks = []udp.Network{{CIDRs: []string{"127.0.0.0/8"}, AnyAddress: true, NetID: "n"}}
@@ -174,12 +174,12 @@ func TestGuardAtKick(t *testing.T) {
 			}
 		}
 	}
-	for deadline := time.Now().Add(30 * time.Second); arrived() < want; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); h.arrived() < want; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d kicks arrived", arrived(), want)
+			t.Fatalf("%d of %d kicks arrived", h.arrived(), want)
 		}
 	}
-	if n := arrived(); n != want {
+	if n := h.arrived(); n != want {
 		t.Errorf("%d kicks arrived, want %d", n, want)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,13 +36,42 @@ func open(t testing.TB, change func(*udp.Config)) *udp.Driver {
 	return d
 }
 
-// sink counts the datagrams that arrive at a port of every loopback address.
-func sink(t *testing.T) (port uint16, arrived func() int) {
+// heard is what a peer has been sent.
+type heard struct {
+	mu   sync.Mutex
+	all  strings.Builder
+	good int // of the form that the driver sends
+}
+
+func (h *heard) add(b []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.all.Write(b)
+	h.all.WriteByte('\n')
+	if strings.HasPrefix(string(b), "NOTIFY 127.") {
+		h.good++
+	}
+}
+
+func (h *heard) arrived() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.good
+}
+
+func (h *heard) sent() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.all.String()
+}
+
+// sink hears the datagrams that arrive at a port of every loopback address.
+func sink(t *testing.T) (port uint16, h *heard) {
 	c, err := net.ListenUDP("udp4", &net.UDPAddr{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var n atomic.Int64
+	h = &heard{}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -51,22 +80,20 @@ func sink(t *testing.T) (port uint16, arrived func() int) {
 			if err != nil {
 				return
 			}
-			if strings.HasPrefix(string(buf[:k]), "NOTIFY 127.") {
-				n.Add(1)
-			}
+			h.add(buf[:k])
 		}
 	}()
 	t.Cleanup(func() { _ = c.Close(); <-done })
-	return uint16(c.LocalAddr().(*net.UDPAddr).Port), func() int { return int(n.Load()) }
+	return uint16(c.LocalAddr().(*net.UDPAddr).Port), h
 }
 
-// acceptor counts TCP connections that bring a kick.
-func acceptor(t *testing.T) (port uint16, arrived func() int) {
+// acceptor hears the TCP connections that bring a kick.
+func acceptor(t *testing.T) (port uint16, h *heard) {
 	l, err := net.Listen("tcp4", "0.0.0.0:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var n atomic.Int64
+	h = &heard{}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -75,14 +102,14 @@ func acceptor(t *testing.T) (port uint16, arrived func() int) {
 			if err != nil {
 				return
 			}
-			if b, err := io.ReadAll(c); err == nil && strings.HasPrefix(string(b), "NOTIFY 127.") {
-				n.Add(1)
+			if b, err := io.ReadAll(c); err == nil {
+				h.add(b)
 			}
 			c.Close()
 		}
 	}()
 	t.Cleanup(func() { l.Close(); <-done })
-	return uint16(l.Addr().(*net.TCPAddr).Port), func() int { return int(n.Load()) }
+	return uint16(l.Addr().(*net.TCPAddr).Port), h
 }
 
 func TestSuite(t *testing.T) {
@@ -93,16 +120,22 @@ func TestSuite(t *testing.T) {
 				if proto == "tcp" {
 					listen = acceptor
 				}
-				port, arrived := listen(t)
+				port, h := listen(t)
 				s := kicktest.Subject{
-					Driver: open(t, func(c *udp.Config) { c.Networks[0].AnyAddress = true }),
+					Driver: open(t, func(c *udp.Config) { c.Networks[0].AnyAddress = true; c.Networks[0].NetID = "here" }),
 					From:   netip.MustParseAddr("127.0.0.1"), Size: 200,
 					Good: func(i int) json.RawMessage {
 						return fmt.Appendf(nil, `{"ip":"127.0.%d.%d","port":%d,"proto":%q}`, i/200, i%200+1, port, proto)
 					},
 					Malformed: []json.RawMessage{[]byte(`{"ip":"127.0.0.1"}`), []byte(`{"ip":7,"port":4000}`)},
 					Forbidden: []json.RawMessage{[]byte(`{"ip":"192.0.2.1","port":4000}`)},
-					Arrived:   arrived,
+					Alike: []json.RawMessage{
+						fmt.Appendf(nil, `{"ip":"127.0.0.1","port":%d,"proto":"udp","netid":"here"}`, port),
+						fmt.Appendf(nil, `{"ip":"127.0.0.1","port":%d,"proto":"tcp"}`, port),
+						fmt.Appendf(nil, `{"ip":"::ffff:127.0.0.1","port":%d}`, port),
+					},
+					Arrived: h.arrived,
+					Sent:    h.sent,
 				}
 				if proto == "tcp" {
 					s.Stuck = stuck(t)
@@ -124,15 +157,18 @@ func stuck(t *testing.T) json.RawMessage {
 
 // TestWhatArrives sends each kind of kick to a real socket.
 func TestWhatArrives(t *testing.T) {
-	for _, c := range []struct{ network, ip, payload, want string }{
-		{"udp", "127.0.0.1", "", "NOTIFY 127.0.0.1:PORT"},
-		{"udp", "::1", "", "NOTIFY [::1]:PORT"},
-		{"udp", "::ffff:127.0.0.1", "", "NOTIFY 127.0.0.1:PORT"},
-		{"tcp", "127.0.0.1", "", "NOTIFY 127.0.0.1:PORT"},
-		{"tcp", "::1", "wake {{.IP}} at {{.Port}}\n", "wake ::1 at PORT\n"},
-		{"udp", "127.0.0.1", "up", "up"},
+	for _, c := range []struct{ network, ip, payload, code, want string }{
+		{"udp", "127.0.0.1", "", "", "NOTIFY 127.0.0.1:PORT"},
+		{"udp", "::1", "", "", "NOTIFY [::1]:PORT"},
+		{"udp", "::1", "", "K7TQ2MXB", "NOTIFY [::1]:PORT K7TQ2MXB"},
+		{"udp", "::ffff:127.0.0.1", "", "", "NOTIFY 127.0.0.1:PORT"},
+		{"tcp", "127.0.0.1", "", "", "NOTIFY 127.0.0.1:PORT"},
+		{"tcp", "::1", "wake {{.IP}} at {{.Port}}\n", "", "wake ::1 at PORT\n"},
+		{"tcp", "127.0.0.1", "", "K7TQ2MXB", "NOTIFY 127.0.0.1:PORT K7TQ2MXB"},
+		{"udp", "127.0.0.1", "up", "", "up"},
+		{"udp", "127.0.0.1", "up", "K7TQ2MXB", "up K7TQ2MXB"},
 	} {
-		t.Run(c.network+" "+c.ip+" "+c.payload, func(t *testing.T) {
+		t.Run(c.network+" "+c.ip+" "+c.payload+" "+c.code, func(t *testing.T) {
 			port, read := receive(t, c.network, c.ip)
 			d := open(t, func(k *udp.Config) {
 				if c.payload != "" {
@@ -145,12 +181,21 @@ func TestWhatArrives(t *testing.T) {
 				t.Fatal(err)
 			}
 			errs := make([]error, 1)
-			d.Kick(t.Context(), kicks(target), errs)
+			k := driver.Kick{Target: target, Confirm: c.code}
+			d.Kick(t.Context(), []driver.Kick{k}, errs)
 			if errs[0] != nil {
 				t.Fatal(errs[0])
 			}
-			if got, want := read(), strings.ReplaceAll(c.want, "PORT", fmt.Sprint(port)); got != want {
+			want := strings.ReplaceAll(c.want, "PORT", fmt.Sprint(port))
+			if got := read(); got != want {
 				t.Errorf("got %q, want %q", got, want)
+			}
+			host := net.JoinHostPort(netip.MustParseAddr(c.ip).Unmap().String(), fmt.Sprint(port))
+			if got, err := d.Show(k); err != nil || got != c.network+" "+host+": "+want {
+				t.Errorf("Show says %q, %v", got, err)
+			}
+			if len(want) > len(asked) {
+				t.Errorf("%d bytes were sent for %d", len(want), len(asked))
 			}
 		})
 	}
@@ -248,7 +293,7 @@ func TestTargetFails(t *testing.T) {
 // TestOneFailsOthersArrive has a datagram in the middle of a batch that cannot
 // be sent: from a loopback address nothing leaves the machine.
 func TestOneFailsOthersArrive(t *testing.T) {
-	port, arrived := sink(t)
+	port, h := sink(t)
 	d := open(t, func(c *udp.Config) {
 		c.Networks = []udp.Network{{CIDRs: []string{"127.0.0.0/8", "198.51.100.0/24"}, AnyAddress: true}}
 		c.Bind = []string{"127.0.0.9"}
@@ -264,9 +309,9 @@ func TestOneFailsOthersArrive(t *testing.T) {
 			t.Errorf("%s: %v", targets[i], err)
 		}
 	}
-	for deadline := time.Now().Add(30 * time.Second); arrived() < 2; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); h.arrived() < 2; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d of 2 kicks arrived", arrived())
+			t.Fatalf("%d of 2 kicks arrived", h.arrived())
 		}
 	}
 }

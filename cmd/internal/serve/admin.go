@@ -27,7 +27,7 @@ type readiness struct {
 
 // admin answers on the private listener. A relay whose upstream is away stays
 // ready: it serves its devices.
-func (n *Node) admin(upstreams func() any) http.Handler {
+func (n *Node) admin(p Parts) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -41,14 +41,18 @@ func (n *Node) admin(upstreams func() any) http.Handler {
 		if r.Draining {
 			r.Status = "unready"
 		}
-		if upstreams != nil {
-			r.Upstreams = upstreams()
+		if p.Upstreams != nil {
+			r.Upstreams = p.Upstreams()
 		}
 		w.Header().Set("Content-Type", "application/json")
 		if r.Status != "ready" {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		json.NewEncoder(w).Encode(r) //nolint:errcheck // the peer may have gone
+	})
+	mux.HandleFunc("GET /kicks", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(p.Kicks.Entries()) //nolint:errcheck // the peer may have gone
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.Metrics, promhttp.HandlerOpts{Registry: n.Metrics}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)

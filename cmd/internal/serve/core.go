@@ -2,18 +2,26 @@ package serve
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/configs"
 	"github.com/edition-push/edition/hub"
 	"github.com/edition-push/edition/kickdrivers"
 	"github.com/edition-push/edition/session"
+	"github.com/edition-push/edition/wire"
 )
 
 // Core is what both roles are built around.
 type Core struct {
 	Hub   *hub.Hub
 	Kicks *kickdrivers.Dispatcher
+
+	// What drivers reach the relays that are connected here through: there
+	// with Sessions.
+	relays *atomic.Pointer[session.Server]
 }
 
 // Core makes the hub over the node's store, and the kicks it causes. delivered
@@ -23,13 +31,14 @@ func (n *Node) Core(delivered func()) (Core, error) {
 	if err != nil {
 		return Core{}, err
 	}
-	var c Core
+	c := Core{relays: new(atomic.Pointer[session.Server])}
 	c.Kicks, err = kickdrivers.New(kickdrivers.Options{
 		Entries: entries,
 		Routes:  n.Store.Routes,
 		Gone:    n.routeGone,
 		// The hub is there before anything is due.
 		StillDue: func(h edition.Holder) bool { return c.Hub.StillDue(h) },
+		Through:  c.through,
 		Log:      n.Log,
 		Metrics:  n.Metrics,
 	})
@@ -47,6 +56,23 @@ func (n *Node) Core(delivered func()) (Core, error) {
 	return c, nil
 }
 
+// through has a relay that is connected here wake a device.
+func (c Core) through(ctx context.Context, relay string, request json.RawMessage) (json.RawMessage, error) {
+	sessions := c.relays.Load()
+	if sessions == nil {
+		return nil, fmt.Errorf("%w: no relay is connected yet", edition.ErrUnavailable)
+	}
+	var req wire.WakeRequest
+	if err := json.Unmarshal(request, &req); err != nil {
+		return nil, fmt.Errorf("%w: %w", edition.ErrMalformed, err)
+	}
+	res, err := sessions.Wake(ctx, relay, req)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(res)
+}
+
 // routeGone notes that a driver calls a route gone, unless the device has told
 // another meanwhile.
 func (n *Node) routeGone(h edition.Holder, r edition.Route) {
@@ -62,12 +88,14 @@ func (n *Node) routeGone(h edition.Holder, r edition.Route) {
 // Sessions makes the device door.
 func (n *Node) Sessions(c Core, r edition.Registrar, relays []configs.Peer) *session.Server {
 	l := n.cfg.Session
-	return session.New(session.Options{
+	s := session.New(session.Options{
 		Hub:       c.Hub,
 		Store:     n.Store,
 		Registrar: r,
 		Relays:    sessionRelays(relays),
 		CheckKick: c.Kicks.Check,
+		Challenge: c.Kicks.Challenge,
+		Wakeable:  c.Kicks.Wakeable,
 		Limits: session.Limits{
 			Agents:        l.UAIDs,
 			Rate:          orOff(l.MessageRate),
@@ -76,6 +104,7 @@ func (n *Node) Sessions(c Core, r edition.Registrar, relays []configs.Peer) *ses
 			RegisterBurst: l.RegisterBurst,
 			Hello:         l.HelloTimeout,
 			Ping:          l.Ping,
+			IdleClose:     l.IdleClose,
 			AckTimeout:    l.AckTimeout,
 			AckTimeoutMax: l.AckTimeoutMax,
 			Write:         l.WriteTimeout,
@@ -84,6 +113,8 @@ func (n *Node) Sessions(c Core, r edition.Registrar, relays []configs.Peer) *ses
 		Log:     n.Log,
 		Metrics: n.Metrics,
 	})
+	c.relays.Store(s)
+	return s
 }
 
 // orOff turns the configuration's "0: no limit" into the session's "negative: off".

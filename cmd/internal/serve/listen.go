@@ -2,12 +2,9 @@ package serve
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"syscall"
 
 	"github.com/edition-push/edition"
@@ -40,29 +37,6 @@ func rootCause(err error) error {
 		return errno
 	}
 	return err
-}
-
-// secure makes the listener speak TLS when there is a certificate.
-func secure(l net.Listener, c configs.TLS) (net.Listener, error) {
-	if c.CertFile == "" {
-		return l, nil
-	}
-	pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("%w: tls: %w", edition.ErrConfig, err)
-	}
-	// WebSocket (RFC 6455) needs HTTP/1.1.
-	t := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
-	if c.ClientCAFile != "" {
-		pem, err := os.ReadFile(c.ClientCAFile)
-		if err != nil {
-			return nil, fmt.Errorf("%w: tls.client_ca_file: %w", edition.ErrConfig, err)
-		}
-		t.ClientCAs = x509.NewCertPool()
-		t.ClientCAs.AppendCertsFromPEM(pem)
-		t.ClientAuth = tls.VerifyClientCertIfGiven // devices have none
-	}
-	return tls.NewListener(l, t), nil
 }
 
 // urlOf returns the URL by which this machine reaches a listener. One on all

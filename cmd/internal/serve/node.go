@@ -23,6 +23,8 @@ type Options struct {
 	Out   io.Writer    // what a reader is told at the start; nil: nobody
 	Log   *slog.Logger // nil: as configured, to standard error
 	Ready func(Addrs)  // called once, when requests are answered; may be nil
+	// Reload is how the configuration is read again; the zero Reload never is.
+	Reload Reload
 }
 
 // Addrs are the URLs of a running role, as bound.
@@ -52,8 +54,11 @@ type Node struct {
 	role    string
 	cfg     configs.Node
 	ready   func(Addrs)
+	reload  Reload
 	door    net.Listener
 	private net.Listener
+	certs   *certs         // of the door
+	level   *slog.LevelVar // of Log; nil when it is somebody else's
 
 	draining atomic.Bool
 }
@@ -61,9 +66,10 @@ type Node struct {
 // Open makes the data folder, opens both listeners and the store. Errors wrap
 // edition.ErrConfig, ErrListen, ErrDamaged or ErrLocked and say what to do.
 func Open(ctx context.Context, role string, cfg configs.Node, o Options) (_ *Node, err error) {
-	n := &Node{role: role, cfg: cfg, Log: o.Log, Out: o.Out, ready: o.Ready, Metrics: newRegistry()}
+	n := &Node{role: role, cfg: cfg, Log: o.Log, Out: o.Out, ready: o.Ready, reload: o.Reload, Metrics: newRegistry()}
 	if n.Log == nil {
-		n.Log = NewLog(os.Stderr, cfg.Log)
+		n.level = new(slog.LevelVar)
+		n.Log = NewLog(os.Stderr, cfg.Log, n.level)
 	}
 	if n.Out == nil {
 		n.Out = io.Discard
@@ -83,9 +89,10 @@ func Open(ctx context.Context, role string, cfg configs.Node, o Options) (_ *Nod
 		return nil, err
 	}
 	n.Addrs = Addrs{URL: urlOf(n.door, cfg.TLS), Admin: urlOf(n.private, configs.TLS{})}
-	if n.door, err = secure(n.door, cfg.TLS); err != nil {
+	if n.certs, err = newCerts(cfg.TLS); err != nil {
 		return nil, err
 	}
+	n.door = n.certs.secure(n.door)
 	store, err := bolt.Open(bolt.Options{
 		Path:            cfg.DataFile(role),
 		Sync:            cfg.Store.Sync,
@@ -134,17 +141,22 @@ func (n *Node) Say(format string, args ...any) {
 	fmt.Fprintf(n.Out, format+"\n", args...) //nolint:errcheck // a closed terminal is no reason to stop
 }
 
-// NewLog makes the configured logger.
-func NewLog(w io.Writer, c configs.Log) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		level = slog.LevelInfo
-	}
+// NewLog makes the configured logger; level is set to what is configured, and
+// may be changed later.
+func NewLog(w io.Writer, c configs.Log, level *slog.LevelVar) *slog.Logger {
+	level.Set(levelOf(c))
 	o := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, o))
 	}
 	return slog.New(slog.NewTextHandler(w, o))
+}
+
+func levelOf(c configs.Log) (l slog.Level) {
+	if err := l.UnmarshalText([]byte(c.Level)); err != nil {
+		return slog.LevelInfo
+	}
+	return l
 }
 
 // ignoreClosed is nil for the error of a server that was shut down.

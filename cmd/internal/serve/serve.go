@@ -19,6 +19,7 @@ type Parts struct {
 	DrainApps func()                        // ends what would not end by itself; may be nil
 	Upstreams func() any                    // for /readyz; nil on a server
 	Run       []func(context.Context) error // beside the hub, the kicks and the sessions
+	Reloads   []Reloader                    // what the role itself reads again
 }
 
 // lastAnswers is how long requests under way may take when the drain is over.
@@ -30,7 +31,7 @@ const lastAnswers = 2 * time.Second
 // that the node opened is closed.
 func (n *Node) Serve(ctx context.Context, p Parts) error {
 	door := newHTTP(Door{Role: n.role, Devices: p.Sessions, Apps: p.Apps}, n.Log)
-	admin := newHTTP(n.admin(p.Upstreams), n.Log)
+	admin := newHTTP(n.admin(p), n.Log)
 	admin.ReadTimeout = 0 // profiles take as long as they are asked to
 
 	// The store outlives everything that writes to it, and both outlive ctx:
@@ -47,6 +48,7 @@ func (n *Node) Serve(ctx context.Context, p Parts) error {
 	for _, run := range append(p.Run, p.Hub.Run, p.Kicks.Run, p.Sessions.Run) {
 		work.Go(func() error { return run(workCtx) })
 	}
+	work.Go(func() error { return n.reloadOn(workCtx, p) })
 	work.Go(func() error { return ignoreClosed(door.Serve(n.door)) })
 	work.Go(func() error { return ignoreClosed(admin.Serve(n.private)) })
 	n.Log.Info("ready", "role", n.role, "url", n.URL, "admin", n.Admin)

@@ -271,7 +271,7 @@ func TestURLOf(t *testing.T) {
 
 func TestLogFormats(t *testing.T) {
 	var b strings.Builder
-	log := NewLog(&b, configs.Log{Level: "warn", Format: "json"})
+	log := NewLog(&b, configs.Log{Level: "warn", Format: "json"}, new(slog.LevelVar))
 	log.Info("quiet")
 	log.Warn("loud", "token", configs.Secret("hunter2"))
 	if got := b.String(); strings.Contains(got, "quiet") || !strings.Contains(got, `"msg":"loud"`) || strings.Contains(got, "hunter2") {

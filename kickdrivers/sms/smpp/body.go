@@ -69,17 +69,28 @@ type Message struct {
 	TLVs         []TLV
 }
 
-// Bits of Message.ESMClass and values of Message.Registered (sections 5.2.12,
-// 5.2.17).
+// Bits of Message.ESMClass (section 5.2.12).
 const (
-	ESMReceipt     = 0x04 // deliver_sm: an SMSC delivery receipt …
-	ESMType        = 0x3c // … of these bits
-	ESMUDHI        = 0x40 // Text begins with a user data header
-	WantReceipt    = 0x01 // registered_delivery: success or failure
-	CodingDefault  = 0x00 // the SMSC's default alphabet
-	CodingLatin1   = 0x03
-	CodingBinary   = 0x04
-	CodingUCS2     = 0x08
+	ESMReceipt = 0x04 // deliver_sm: an SMSC delivery receipt …
+	ESMType    = 0x3c // … of these bits
+	ESMUDHI    = 0x40 // Text begins with a user data header
+)
+
+// WantReceipt is the value of Message.Registered that asks for a receipt of
+// success or failure (section 5.2.17).
+const WantReceipt = 0x01
+
+// Values of Message.DataCoding (section 5.2.19).
+const (
+	CodingDefault = 0x00 // the SMSC's default alphabet
+	CodingIA5     = 0x01 // ASCII
+	CodingLatin1  = 0x03
+	CodingBinary  = 0x04
+	CodingUCS2    = 0x08
+)
+
+// Limits of a Message's fields, in octets, those of texts with their NUL.
+const (
 	maxText        = 254
 	maxAddr        = 21
 	maxServiceType = 6

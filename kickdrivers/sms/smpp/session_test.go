@@ -137,7 +137,10 @@ func TestBindRefused(t *testing.T) {
 			func(in PDU) (PDU, bool) {
 				return PDU{Command: in.Command.Resp(), Status: InvPassword, Sequence: in.Sequence}, true
 			},
-			func(err error) bool { no, ok := errors.AsType[*StatusError](err); return ok && no.Status == InvPassword },
+			func(err error) bool {
+				no, ok := errors.AsType[*StatusError](err)
+				return ok && no.Status == InvPassword
+			},
 		},
 		"generic_nack": {
 			func(in PDU) (PDU, bool) {

@@ -1,0 +1,159 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/edition-push/edition/configs"
+	"github.com/edition-push/edition/kickdrivers"
+)
+
+// Reload says how a role's configuration is read again while it runs.
+type Reload struct {
+	// Read reads it as strictly as at the start.
+	Read func() (Fresh, error)
+	// When asks for it, value by value: SIGHUP.
+	When <-chan os.Signal
+}
+
+// Fresh is a configuration that was read again.
+type Fresh struct {
+	Node    configs.Node
+	Changed []string // the keys that differ from those at the start
+}
+
+// Reloader is a part that takes up what has changed without losing what it
+// holds.
+type Reloader struct {
+	What string // what the log calls it
+	// Read reads it again and changes nothing. use, which cannot fail, takes it
+	// up; it is nil when nothing has changed.
+	Read func(configs.Node) (use func(), err error)
+}
+
+// OnHangup returns a Reload that reads by load at each SIGHUP, until ctx ends.
+// On systems that have no such signal nothing is reloaded.
+func OnHangup[C configs.Server | configs.Relay](ctx context.Context, was C, load func() (C, error)) Reload {
+	when := make(chan os.Signal, 1)
+	signal.Notify(when, syscall.SIGHUP)
+	context.AfterFunc(ctx, func() { signal.Stop(when) })
+	return Reload{When: when, Read: func() (Fresh, error) {
+		now, err := load()
+		return Fresh{Node: nodeOf(now), Changed: configs.Changed(was, now)}, err
+	}}
+}
+
+func nodeOf[C configs.Server | configs.Relay](cfg C) configs.Node {
+	if s, ok := any(cfg).(configs.Server); ok {
+		return s.Node
+	}
+	return any(cfg).(configs.Relay).Node
+}
+
+// reloadOn reads the configuration again whenever it is asked to, until ctx
+// ends. What is wrong with it is logged and changes nothing.
+func (n *Node) reloadOn(ctx context.Context, p Parts) error {
+	entries, err := kickdrivers.Decode(n.cfg.Kicks)
+	if err != nil {
+		return err
+	}
+	reloads := promauto.With(n.Metrics).NewCounterVec(prometheus.CounterOpts{
+		Name: "edition_serve_reloads_total", Help: "Times that the configuration was read again, by result.",
+	}, []string{"result"})
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.reload.When:
+		}
+		result := "done"
+		if entries, err = n.reloadAll(p, entries); err != nil {
+			n.Log.Error("cannot reload: nothing has changed", "err", err)
+			result = "refused"
+		}
+		reloads.WithLabelValues(result).Inc()
+	}
+}
+
+// reloadAll takes up all that has changed, or nothing. It returns the drivers
+// that are in force then.
+func (n *Node) reloadAll(p Parts, had []kickdrivers.Entry) ([]kickdrivers.Entry, error) {
+	fresh, err := n.reload.Read()
+	if err != nil {
+		return had, err
+	}
+	entries, err := kickdrivers.Decode(fresh.Node.Kicks)
+	if err != nil {
+		return had, err
+	}
+	var uses []func()
+	var changed []string
+	for _, r := range append(n.ownReloads(), p.Reloads...) {
+		use, err := r.Read(fresh.Node)
+		if err != nil {
+			return had, err
+		}
+		if use != nil {
+			uses, changed = append(uses, use), append(changed, r.What)
+		}
+	}
+	// The drivers come last: they are the ones that can still fail.
+	if err := p.Kicks.Reload(entries); err != nil {
+		return had, err
+	}
+	for _, use := range uses {
+		use()
+	}
+	changed = append(changed, changedDrivers(had, entries)...)
+	n.Log.Info("reloaded", "changed", strings.Join(changed, ", "))
+	secure := n.certs != nil && fresh.Node.TLS.CertFile != ""
+	rest := slices.DeleteFunc(fresh.Changed, func(key string) bool {
+		return key == "kicks" || key == "log.level" || secure && strings.HasPrefix(key, "tls.")
+	})
+	if len(rest) > 0 {
+		n.Log.Warn("these keys count after a restart", "keys", strings.Join(rest, ", "))
+	}
+	return entries, nil
+}
+
+// ownReloads are the reloads that both roles have.
+func (n *Node) ownReloads() []Reloader {
+	return []Reloader{
+		{What: "certificates", Read: func(c configs.Node) (func(), error) { return n.certs.reload(c.TLS) }},
+		{What: "log.level", Read: func(c configs.Node) (func(), error) {
+			if n.level == nil || n.level.Level() == levelOf(c.Log) {
+				return nil, nil
+			}
+			return func() { n.level.Set(levelOf(c.Log)) }, nil
+		}},
+	}
+}
+
+// changedDrivers says what differs between two lists of drivers.
+func changedDrivers(was, is []kickdrivers.Entry) (changes []string) {
+	for _, e := range is {
+		i := slices.IndexFunc(was, func(w kickdrivers.Entry) bool { return w.Name == e.Name })
+		switch {
+		case i < 0:
+			changes = append(changes, fmt.Sprintf("kicks: %s added", e.Name))
+		case was[i].Fingerprint != e.Fingerprint:
+			changes = append(changes, fmt.Sprintf("kicks: %s opened anew", e.Name))
+		case was[i].Policy != e.Policy:
+			changes = append(changes, fmt.Sprintf("kicks: %s", e.Name))
+		}
+	}
+	for _, w := range was {
+		if !slices.ContainsFunc(is, func(e kickdrivers.Entry) bool { return w.Name == e.Name }) {
+			changes = append(changes, fmt.Sprintf("kicks: %s removed", w.Name))
+		}
+	}
+	return changes
+}
