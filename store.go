@@ -117,6 +117,9 @@ type EndpointState struct {
 	Version Version   // the last known; 0 with StateNone
 	State   string    // one of the State words
 	Since   time.Time // when it came into that state; registration time with StateNone
+	// Delivered is the greatest version that the device has acknowledged, 0
+	// when none is known; in any state.
+	Delivered Version
 	Relayed bool      // StateNone after a relay took custody
 }
 
@@ -153,6 +156,11 @@ type Store interface {
 	// clears a pending version only if it is at or below the one named and
 	// that one was sent. An ack above what was sent is ignored.
 	Ack(owner Owner, u Update, state AckState) (AckCount, error)
+
+	// Withdraw forgets the message that is pending in a slot, at or below the
+	// version named, as though it had never come; withdrawn is false when none
+	// is. What a relay has taken already, it keeps.
+	Withdraw(ctx context.Context, e Event) (withdrawn bool, err error)
 
 	// Register makes or renews a registration. The first one of a UAID fixes
 	// its proof, another proof is ErrUnauthorized. It moves the device to

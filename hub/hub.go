@@ -72,6 +72,7 @@ type Hub struct {
 	seed  maphash.Seed
 
 	draining atomic.Bool
+	watch    watchers
 	rescan   chan struct{} // doorbell: a kick was refused, look at the store again
 	shards   [64]shard
 
@@ -247,6 +248,7 @@ func (h *Hub) Ack(owner edition.Owner, u edition.Update, state edition.AckState)
 	if err != nil {
 		return err
 	}
+	h.watch.ring(u)
 	if h.told != nil && state == edition.AckDelivered {
 		h.told()
 	}

@@ -15,8 +15,10 @@ const (
 
 // Paths of the two doors.
 const (
-	PathRoot       = "/" // any protocol's WebSocket
+	PathRoot       = "/"      // any protocol's WebSocket
 	PathEndpoint   = "/v1/e/" // + token
+	PathMessage    = "/v1/m/" // + token: a message of Web Push
+	PathReceipt    = "/v1/r/" // + token: what became of it
 	PathEvents     = "/v1/events"
 	PathWebSocket  = "/v1/ws"
 	PathRegister   = "/v1/register"

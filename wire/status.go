@@ -112,16 +112,19 @@ func (e *remoteError) Error() string {
 
 func (e *remoteError) Unwrap() error { return e.kind }
 
-// WriteProblem answers a request with an error.
+// WriteProblem answers a request with an error. A Cache-Control or
+// WWW-Authenticate that was set before stands.
 func WriteProblem(w http.ResponseWriter, err error) {
 	p := ProblemOf(err)
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
-	h.Set("Cache-Control", "no-store")
+	if h["Cache-Control"] == nil {
+		h.Set("Cache-Control", "no-store")
+	}
 	if p.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(p.RetryAfter))
 	}
-	if p.Status == http.StatusUnauthorized {
+	if p.Status == http.StatusUnauthorized && h["Www-Authenticate"] == nil {
 		h.Set("WWW-Authenticate", `Edition realm="edition"`)
 	}
 	w.WriteHeader(p.Status)

@@ -72,6 +72,24 @@ func (s *Store) evict(sh *shard, x cell, now int64) {
 	s.update(sh, x, r, now)
 }
 
+// Withdraw implements edition.Store.
+func (s *Store) Withdraw(ctx context.Context, e edition.Event) (withdrawn bool, err error) {
+	err = s.change(ctx, e.UAID, func(sh *shard, now int64) ([]edition.Key, error) {
+		x, ok, err := s.find(sh, e.Key)
+		if !ok || err != nil || !e.AppID.IsSlot() {
+			return nil, err
+		}
+		r := x.row()
+		if r.expire(now); !r.is(isPending) || r.version > e.Version {
+			return nil, nil
+		}
+		s.evict(sh, x, now)
+		withdrawn = true
+		return []edition.Key{e.Key}, nil
+	})
+	return withdrawn, err
+}
+
 // waiting is a message that may have to make room.
 type waiting struct {
 	key     edition.Key

@@ -201,6 +201,9 @@ func (r *row) reported(v edition.Version) {
 // state is what GET on the endpoint shows.
 func (r *row) state() edition.EndpointState {
 	s := edition.EndpointState{State: edition.StateNone, Since: fromMillis(r.since)}
+	if r.is(hasHigh) && !r.is(isRelayed) {
+		s.Delivered = r.high
+	}
 	switch {
 	case r.is(isPending):
 		s.State, s.Version = edition.StatePending, r.version

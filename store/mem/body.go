@@ -1,6 +1,7 @@
 package mem
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -70,8 +71,24 @@ func (s *Store) room(e edition.Event, b *edition.Body) error {
 		if a.body.Urgency > b.Urgency {
 			return edition.RetryAfter(fmt.Errorf("%w: the device has too many messages of higher urgency waiting", edition.ErrTooMany), time.Minute)
 		}
-		a.pending, a.held, a.keptOn = false, false, false
-		s.sweep(a)
+		s.evict(a)
 	}
 	return nil
+}
+
+func (s *Store) evict(a *app) {
+	a.pending, a.held, a.keptOn = false, false, false
+	s.sweep(a)
+}
+
+// Withdraw implements edition.Store.
+func (s *Store) Withdraw(_ context.Context, e edition.Event) (withdrawn bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.app(e.Key)
+	if a == nil || !e.AppID.IsSlot() || !a.pending || a.version > e.Version {
+		return false, nil
+	}
+	s.evict(a)
+	return true, nil
 }

@@ -160,6 +160,9 @@ func (s *Store) State(k edition.Key) (edition.EndpointState, error) {
 		return edition.EndpointState{}, fmt.Errorf("%w: the app is not registered", edition.ErrGone)
 	}
 	st := edition.EndpointState{State: edition.StateNone, Since: a.since}
+	if a.hasHigh && !a.relayed {
+		st.Delivered = a.high
+	}
 	switch {
 	case a.pending:
 		st.State, st.Version = edition.StatePending, a.version

@@ -42,6 +42,15 @@ func (f *fixture) body(e edition.Event, want *edition.Body) {
 	}
 }
 
+func (f *fixture) withdraw(e edition.Event, want bool) {
+	f.Helper()
+	got, err := f.s.Withdraw(f.ctx(), e)
+	f.ok(err)
+	if got != want {
+		f.Fatalf("withdrawing %v: %v", e, got)
+	}
+}
+
 var make1 = edition.Delivery{Make: true}
 
 var bodyTests = map[string]func(*fixture){
@@ -159,6 +168,37 @@ var bodyTests = map[string]func(*fixture){
 		f.send(edition.Direct, e.Key, e.Version)
 		f.ack(edition.Direct, e.Key, e.Version, edition.AckDelivered, cleared)
 		f.state(e.Key, edition.StateDelivered, e.Version)
+	},
+	"a message is withdrawn": func(f *fixture) {
+		k := f.app(edition.Direct, "")
+		slot := edition.TopicSlot(k.AppID, "")
+		first, _ := f.message(k, slot, edition.Body{Data: []byte("1")}, make1)
+		second, _ := f.message(k, slot, edition.Body{Data: []byte("2"), Receipt: true, TTL: time.Hour}, make1)
+		f.withdraw(first, false)
+		f.pending(edition.Direct, k.UAID, second)
+		f.withdraw(second, true)
+		f.withdraw(second, false)
+		f.pending(edition.Direct, k.UAID)
+		f.body(second, nil)
+		if _, err := f.s.State(second.Key); err == nil {
+			f.Fatal("the slot of a withdrawn message is still there")
+		}
+		f.put(k, 5)
+		f.withdraw(event(k, 5), false)
+		f.pending(edition.Direct, k.UAID, event(k, 5))
+	},
+	"what was delivered shows beside what is pending": func(f *fixture) {
+		k := f.app(edition.Direct, "")
+		slot, b := edition.TopicSlot(k.AppID, ""), edition.Body{Receipt: true, TTL: time.Hour}
+		first, _ := f.message(k, slot, b, make1)
+		f.send(edition.Direct, first.Key, first.Version)
+		f.ack(edition.Direct, first.Key, first.Version, edition.AckDelivered, cleared)
+		second, _ := f.message(k, slot, b, make1)
+		st, err := f.s.State(second.Key)
+		f.ok(err)
+		if st.State != edition.StatePending || st.Version != second.Version || st.Delivered != first.Version {
+			f.Fatalf("got %+v", st)
+		}
 	},
 	"the largest body": func(f *fixture) {
 		k := f.app(edition.Direct, "")

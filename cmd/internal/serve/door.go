@@ -22,7 +22,8 @@ type Door struct {
 func (d Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	switch {
-	case strings.HasPrefix(path, wire.PathEndpoint) || path == wire.PathEvents:
+	case strings.HasPrefix(path, wire.PathEndpoint) || path == wire.PathEvents,
+		strings.HasPrefix(path, wire.PathMessage), strings.HasPrefix(path, wire.PathReceipt):
 		if d.Apps == nil {
 			wire.WriteProblem(w, fmt.Errorf("%w: this is a relay; endpoints are at its upstream", edition.ErrNotFound))
 			return
