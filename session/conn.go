@@ -29,7 +29,10 @@ type conn struct {
 	raw     syscall.RawConn // nil when it cannot be written to without blocking (TLS)
 	peer    *peer           // nil: a device
 	workers chan struct{}   // of a relay: bounds its messages being worked on
-	talk    Talk            // of a device that speaks another protocol; nil: edition.v1
+
+	// Of a device that speaks another protocol; nil: edition.v1. It may become
+	// nil at the first message, before anything is held.
+	talk Talk
 
 	// Owned by the goroutine in serve.
 	self   *peer // which of those that share peer's token it is: peer until its hello

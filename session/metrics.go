@@ -1,6 +1,9 @@
 package session
 
 import (
+	"net/http"
+	"strconv"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -92,6 +95,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, t := range []string{
 		wire.TypeHello, wire.TypeRegister, wire.TypeUnregister, wire.TypeKick,
 		wire.TypeUpdate, wire.TypeAck, wire.TypeRefuse, wire.TypeWoken, wire.TypePing,
+		"purge", "nack", "broadcast_subscribe", // of other protocols
 	} {
 		m.types[t] = m.messages.WithLabelValues(t)
 	}
@@ -105,6 +109,15 @@ func (m *metrics) message(t string) {
 		return
 	}
 	m.messages.WithLabelValues("other").Inc()
+}
+
+// registered counts what came of a registration.
+func (m *metrics) registered(err error) {
+	status := http.StatusCreated
+	if err != nil {
+		status = wire.Status(err)
+	}
+	m.registrations.WithLabelValues(strconv.Itoa(status)).Inc()
 }
 
 func (m *metrics) close(r reason) { m.closes.WithLabelValues(string(r)).Inc() }

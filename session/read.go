@@ -14,14 +14,14 @@ import (
 	"github.com/edition-push/edition/wire"
 )
 
-func newUpgrader() websocket.Upgrader {
+func newUpgrader(protocols ...string) websocket.Upgrader {
 	return websocket.Upgrader{
 		// Buffers of our own, so that those of net/http are freed; and small
 		// ones: a message larger than that is read in pieces. Frames are
 		// written by send, without a buffer here.
 		ReadBufferSize:  512,
 		WriteBufferPool: new(sync.Pool),
-		Subprotocols:    []string{wire.Subprotocol, wire.SubprotocolSimplePush},
+		Subprotocols:    protocols, // of those that a client asks for, the first of these is taken
 		// A page of any origin may connect: what it can do is shown by
 		// secrets in messages, and no cookie or address gives it more.
 		CheckOrigin: func(*http.Request) bool { return true },
@@ -54,7 +54,7 @@ func (s *Server) webSocket(w http.ResponseWriter, r *http.Request) {
 		return // answered by Error
 	}
 	c := newConn(s, ws, p)
-	if p == nil && s.talks(r) {
+	if p == nil && s.talks(r, ws) {
 		c.talk, c.bodies = s.talk(&Device{c}), true
 	}
 	if !s.wheel.add(c) { // Run has ended
@@ -155,8 +155,7 @@ func (c *conn) next(kind int, r io.Reader) (deep bool) {
 		c.endNow(websocket.CloseInvalidFramePayloadData, "text that is not UTF-8", reasonUTF8)
 		return false
 	}
-	if c.talk != nil {
-		c.listenTo(in.b)
+	if c.talk != nil && c.listenTo(in.b) {
 		return true
 	}
 	return c.handle(in)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/wire"
@@ -75,13 +74,7 @@ func (c *conn) take(uaid edition.UAID) {
 // register makes or renews a registration, and returns the endpoint when that
 // is durable, and the drivers whose routes wait for a code.
 func (s *Server) register(ctx context.Context, by caller, q *wire.RegisterRequest, proven bool, size int) (endpoint string, confirming []string, err error) {
-	defer func() {
-		status := 201
-		if err != nil {
-			status = wire.Status(err)
-		}
-		s.m.registrations.WithLabelValues(strconv.Itoa(status)).Inc()
-	}()
+	defer func() { s.m.registered(err) }()
 	if q.UAID == nil || q.AppID == nil {
 		return "", nil, fmt.Errorf("%w: a registration names a uaid and an appid", edition.ErrMalformed)
 	}

@@ -91,7 +91,9 @@ func New(o Options) *Server {
 	s.base, s.stop = context.WithCancel(context.Background())
 	s.rates = newRates("registrations", s.limits.RegisterRate, s.limits.RegisterBurst)
 	s.guesses = newRates("codes", guessRate, guessBurst)
-	s.upgrader = newUpgrader()
+	if s.upgrader = newUpgrader(wire.Subprotocol); s.talk != nil {
+		s.upgrader.Subprotocols = append(s.upgrader.Subprotocols, wire.SubprotocolSimplePush)
+	}
 	return s
 }
 

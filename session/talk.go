@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
-	"time"
+	"net/netip"
+	"slices"
 
 	"github.com/gorilla/websocket"
 
@@ -18,8 +20,8 @@ import (
 // all that is not translation: attaching, looking up, sending again, limits,
 // pings of the WebSocket, drain.
 type Talk interface {
-	// Take handles one text message. It is called in order, and may block as
-	// long as a registration takes.
+	// Take handles one text message, which it must not keep. It is called in
+	// order, and may block as long as a registration takes; not after Close.
 	Take(message []byte)
 	// Update tells the device of events, in order, and of what they carry:
 	// bodies is nil, or has a place for each event. An event in a slot (see
@@ -33,41 +35,54 @@ type Talk interface {
 // Hold was called. Its methods may be called at once from many goroutines.
 type Device struct{ c *conn }
 
-// talks reports whether a request to open a WebSocket is one for Options.Talk.
-func (s *Server) talks(r *http.Request) bool {
-	if s.talk == nil {
+// talks reports whether a device's connection is one for Options.Talk.
+func (s *Server) talks(r *http.Request, ws *websocket.Conn) bool {
+	switch {
+	case s.talk == nil:
+		return false
+	case ws.Subprotocol() == wire.SubprotocolSimplePush:
+		return true
+	}
+	return ws.Subprotocol() == "" && r.URL.Path == wire.PathRoot
+}
+
+// listenTo has the Talk take a message. It is false when the message turns out
+// to be one of edition.v1.
+func (c *conn) listenTo(message []byte) bool {
+	c.talk.Take(message)
+	return c.talk != nil
+}
+
+// Remote is the address that the device connects from.
+func (d *Device) Remote() netip.Addr { return remote(d.c.net.RemoteAddr()) }
+
+// Log is the server's.
+func (d *Device) Log() *slog.Logger { return d.c.s.log }
+
+// Note counts a message by its type, and takes it off what a device may send:
+// false ends the connection. An ack is not taken off before it turns out that
+// it says nothing, see Ack. All but a ping keeps the device from being idle.
+func (d *Device) Note(kind string) bool {
+	d.c.s.m.message(kind)
+	if kind != wire.TypePing {
+		d.c.stir()
+	}
+	return kind == wire.TypeAck || d.c.allow()
+}
+
+// Decline gives a connection that asked for no subprotocol back, from within
+// the first Take: that message, and what follows, is taken as one of
+// edition.v1. It is false for others, which nothing happens to.
+func (d *Device) Decline() bool {
+	if d.c.ws.Subprotocol() != "" {
 		return false
 	}
-	asked := websocket.Subprotocols(r)
-	for _, p := range asked {
-		switch p {
-		case wire.Subprotocol:
-			return false
-		case wire.SubprotocolSimplePush:
-			return true
-		}
-	}
-	return len(asked) == 0 && r.URL.Path == wire.PathRoot
+	d.c.talk, d.c.bodies = nil, false
+	return true
 }
-
-// listenTo handles one message of a device that has a Talk.
-func (c *conn) listenTo(message []byte) {
-	if c.allow() {
-		c.talk.Take(message)
-	}
-}
-
-// Remote is who is connected, without port, for logs.
-func (d *Device) Remote() string { return remote(d.c.net.RemoteAddr()).String() }
-
-// Clock is a coarse time, for intervals.
-func (d *Device) Clock() time.Duration { return d.c.s.clock() }
 
 // Do runs f, which may wait for a registration, with a context that bounds it.
 func (d *Device) Do(f func(ctx context.Context)) { d.c.work(f) }
-
-// Note counts a message by its type.
-func (d *Device) Note(kind string) { d.c.s.m.message(kind) }
 
 // Claim proves a device by its UAID, which its protocol takes for a secret, and
 // brings it here, from behind a relay or from upstream. known is false when
@@ -116,20 +131,20 @@ func (c *conn) again() {
 }
 
 // Register registers an app of the device that is held, and returns its
-// endpoint. key, if not nil, is the only VAPID key that may send to it: an
-// uncompressed point on P-256.
-func (d *Device) Register(ctx context.Context, uaid edition.UAID, app edition.AppID, key []byte) (endpoint string, err error) {
-	s, by, proof := d.c.s, d.c.caller(), edition.ProofOfUAID(uaid)
+// endpoint: for the same key the same one. The proof and the owner are filled
+// in.
+func (d *Device) Register(ctx context.Context, r edition.Registration) (endpoint string, err error) {
+	s, by := d.c.s, d.c.caller()
+	defer func() { s.m.registered(err) }()
+	r.Proof, r.Owner = edition.ProofOfUAID(r.UAID), by.owner
 	if err := s.rates.take(s.clock(), by.from); err != nil {
 		s.m.refuse(reasonRate)
 		return "", err
 	}
-	if _, err := s.prove(by, uaid, &proof, false); err != nil && !errors.Is(err, edition.ErrNotFound) {
+	if _, err := s.prove(by, r.UAID, &r.Proof, false); err != nil && !errors.Is(err, edition.ErrNotFound) {
 		return "", s.unproven(err)
 	}
-	return s.registrar.Register(ctx, edition.Registration{
-		Key: edition.Key{UAID: uaid, AppID: app}, Proof: proof, AppKey: key,
-	})
+	return s.registrar.Register(ctx, r)
 }
 
 // Unregister withdraws an endpoint. An unknown one is no error.
@@ -145,22 +160,27 @@ func (d *Device) Unregister(ctx context.Context, uaid edition.UAID, app edition.
 	return d.c.s.registrar.Unregister(ctx, edition.Key{UAID: uaid, AppID: app})
 }
 
-// Wakes registers how the device is woken: a kick of edition.v1, or null. size
-// is that of the device's message. The device must have registered an app.
-func (d *Device) Wakes(ctx context.Context, uaid edition.UAID, kick json.RawMessage, size int) error {
-	routes, err := d.c.s.check(d.c.caller(), kick, size)
-	if err != nil {
-		return err
-	}
-	return d.c.s.store.ChangeRoutes(ctx, edition.Holder{UAID: uaid}, routes.Over)
+// Routes turns what a device says about how to wake it, which is the kick of
+// edition.v1, into routes, as far as the operator allows them. size is that of
+// the device's message.
+func (d *Device) Routes(kick json.RawMessage, size int) (edition.Routes, error) {
+	return d.c.s.check(d.c.caller(), kick, size)
 }
 
-// Wakeable reports whether the device can be woken so surely that it need not
-// stay connected.
-func (d *Device) Wakeable(uaid edition.UAID) bool {
-	s := d.c.s
-	routes, err := s.store.Routes(edition.Holder{UAID: uaid})
-	return err == nil && routes.Usable() && s.wakeable != nil && s.wakeable(routes)
+// Wakes registers the routes of a device that has registered an app, in place
+// of those there were.
+func (d *Device) Wakes(ctx context.Context, uaid edition.UAID, routes edition.Routes) error {
+	who := edition.Holder{UAID: uaid}
+	if len(routes) == 0 && !d.c.s.store.Kickable(who) {
+		return nil
+	}
+	return d.c.s.store.ChangeRoutes(ctx, who, routes.Over)
+}
+
+// Wakeable reports whether a device can be woken by routes so surely that it
+// need not stay connected.
+func (d *Device) Wakeable(routes edition.Routes) bool {
+	return routes.Usable() && d.c.s.wakeable != nil && d.c.s.wakeable(routes)
 }
 
 // Pending returns how much is waiting for a device.
@@ -183,7 +203,8 @@ func (d *Device) Forget(ctx context.Context, uaid edition.UAID) error {
 	return nil
 }
 
-// Ack acknowledges events by their own keys: exactly these versions.
+// Ack acknowledges events by their own keys: exactly these versions. An ack of
+// nothing that is in flight is taken off what the device may send.
 func (d *Device) Ack(u edition.Update) {
 	c := d.c
 	own := u[:0]
@@ -192,35 +213,56 @@ func (d *Device) Ack(u edition.Update) {
 			own = append(own, e)
 		}
 	}
-	if own = own.Normalize(); len(own) > 0 {
-		c.apply(edition.Direct, own, edition.AckDelivered, wire.TypeAck)
+	if n := len(u) - len(own); n > 0 {
+		c.s.m.refuseN(reasonForeign, n)
 	}
+	if own = own.Normalize(); len(own) == 0 {
+		c.allow()
+		return
+	}
+	c.apply(edition.Direct, own, edition.AckDelivered, wire.TypeAck)
 }
 
-// AckApp acknowledges what is in flight for an app at a version: that of the
-// app itself, and messages.
-func (d *Device) AckApp(uaid edition.UAID, app edition.AppID, v edition.Version) {
-	if u := d.inFlight(uaid, app, v); len(u) > 0 {
-		d.Ack(u)
-	}
-}
+// AckApps is Ack for a device that knows no slots: each event names an app, and
+// means the app's own version and the messages in flight for it that have this
+// version.
+func (d *Device) AckApps(u edition.Update) { d.Ack(d.c.meant(u)) }
 
-func (d *Device) inFlight(uaid edition.UAID, app edition.AppID, v edition.Version) (u edition.Update) {
-	c := d.c
+// meant adds to an ack the messages in flight that it means.
+func (c *conn) meant(acked edition.Update) edition.Update {
+	out := acked
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range c.board.flights {
-		for _, e := range f.of(uaid) {
+		if len(f.bodies) == 0 {
+			continue
+		}
+		for _, e := range f.events {
 			b := f.bodies[e.Key]
-			if e.Version == v && (e.AppID == app || b != nil && b.AppID == app) {
-				u = append(u, e)
+			if b == nil || !e.AppID.IsSlot() {
+				continue
+			}
+			own := edition.Event{Key: edition.Key{UAID: e.UAID, AppID: b.AppID}, Version: e.Version}
+			if slices.Contains(acked, own) {
+				out = append(out, e)
 			}
 		}
 	}
-	return u
+	return out
 }
 
-// Send writes text messages, in order, without waiting.
+// Reply writes one text message from within Take. It waits for a device that is
+// slow to read, so that nothing more is taken from it meanwhile.
+func (d *Device) Reply(message []byte) {
+	f := newFrame()
+	defer f.free()
+	f.b = append(f.b, message...)
+	if err := d.c.send(websocket.TextMessage, f); err != nil {
+		d.c.end(0, "", reasonWrite)
+	}
+}
+
+// Send writes text messages from within Update, in order, without waiting.
 func (d *Device) Send(messages ...[]byte) {
 	frames := make([]*frame, len(messages))
 	for i, m := range messages {
@@ -230,8 +272,8 @@ func (d *Device) Send(messages ...[]byte) {
 	d.c.postAll(websocket.TextMessage, frames)
 }
 
-// Close ends the connection with a close code of RFC 6455 §7.4, after what was
-// sent.
+// Close ends the connection with a close code of RFC 6455 §7.4, after what Reply
+// has written. No message is taken after it.
 func (d *Device) Close(code int, text string) {
 	d.c.end(code, text, reasonTalk)
 }

@@ -158,8 +158,11 @@ func (c *conn) reply(m *wire.Message) {
 func (c *conn) refuse(err error, of string) { c.refuseTo(err, of, nil, nil) }
 
 // refuseTo is refuse that says whose request failed: a relay has many on their
-// way at once.
+// way at once. A device that has a Talk is told by that, or not at all.
 func (c *conn) refuseTo(err error, of string, uaid *edition.UAID, app *edition.AppID) {
+	if c.talk != nil {
+		return
+	}
 	m := wire.ErrorMessage(err, of)
 	m.UAID, m.AppID = uaid, app
 	if m.Status == 500 {
