@@ -38,8 +38,14 @@ var layers = []struct {
 	{"store/storetest", "store/mem", "pgregory.net/rapid"},
 
 	// The doors. publish does not know the hub: it takes a deliver function.
-	{"publish", "wire", prom + " go.yaml.in/yaml/v3 golang.org/x/crypto"},
+	{"publish", "wire", prom + " github.com/golang-jwt/jwt/v5 go.yaml.in/yaml/v3 golang.org/x/crypto"},
 	{"session", "hub wire", prom + " github.com/gorilla/websocket golang.org/x/sync"},
+
+	// Other protocols at the device door: translators for a session.
+	{"dialect/peer", "session", ""},
+	{"dialect/simplepush", "dialect/peer", "github.com/gorilla/websocket"},
+	{"dialect/mozpush", "dialect/peer wire", "github.com/gorilla/websocket"},
+	{"dialect", "dialect/mozpush dialect/peer dialect/simplepush session", ""},
 
 	// The other end of the wire. relay does not know the hub either.
 	{"client", "wire", prom + " github.com/cenkalti/backoff/v5 github.com/gorilla/websocket golang.org/x/net golang.org/x/sync"},

@@ -13,19 +13,20 @@ const (
 
 // Node is what both roles have.
 type Node struct {
-	Listen  string           `yaml:"listen"` // host:port for devices and app servers; port 0 takes a free one
-	Admin   string           `yaml:"admin"`  // host:port for health, metrics and profiles
-	Data    string           `yaml:"data"`   // folder, made 0700 when absent
-	TLS     TLS              `yaml:"tls"`
-	Relays  []Peer           `yaml:"relays"` // who may connect as a relay
-	Store   Store            `yaml:"store"`
-	Hub     Hub              `yaml:"hub"`
-	Session Session          `yaml:"session"`
-	Kicks   []map[string]any `yaml:"kicks"` // the drivers, see kickdrivers.Decode
-	Gateway Gateway          `yaml:"gateway"`
-	Wakeup  Wakeup           `yaml:"wakeup"`
-	Drain   time.Duration    `yaml:"drain"` // over which connections are closed at a stop
-	Log     Log              `yaml:"log"`
+	Listen   string           `yaml:"listen"` // host:port for devices and app servers; port 0 takes a free one
+	Admin    string           `yaml:"admin"`  // host:port for health, metrics and profiles
+	Data     string           `yaml:"data"`   // folder, made 0700 when absent
+	TLS      TLS              `yaml:"tls"`
+	Relays   []Peer           `yaml:"relays"` // who may connect as a relay
+	Store    Store            `yaml:"store"`
+	Hub      Hub              `yaml:"hub"`
+	Session  Session          `yaml:"session"`
+	Dialects Dialects         `yaml:"dialects"`
+	Kicks    []map[string]any `yaml:"kicks"` // the drivers, see kickdrivers.Decode
+	Gateway  Gateway          `yaml:"gateway"`
+	Wakeup   Wakeup           `yaml:"wakeup"`
+	Drain    time.Duration    `yaml:"drain"` // over which connections are closed at a stop
+	Log      Log              `yaml:"log"`
 }
 
 // Server configures `edition server`.

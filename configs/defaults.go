@@ -61,11 +61,12 @@ func defaultNode(listen, admin string) Node {
 			RegisterBurst: 20_000,
 			RelayWindow:   16,
 		},
-		Kicks:   kickdrivers.Default(),
-		Gateway: defaultGateway(),
-		Wakeup:  defaultWakeup(),
-		Drain:   10 * time.Second,
-		Log:     Log{Level: "info", Format: "text"},
+		Dialects: Dialects{PingMin: 20 * time.Second, MaxChannels: 1000, Versions: VersionsGreatest, MsgLimit: 500},
+		Kicks:    kickdrivers.Default(),
+		Gateway:  defaultGateway(),
+		Wakeup:   defaultWakeup(),
+		Drain:    10 * time.Second,
+		Log:      Log{Level: "info", Format: "text"},
 	}
 }
 

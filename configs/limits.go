@@ -18,6 +18,23 @@ type Session struct {
 	RelayWindow   int           `yaml:"relay_window"`   // updates to one relay in flight
 }
 
+// Dialects says how devices of other protocols than edition.v1 are treated:
+// those of SimplePush, and of Mozilla's push service.
+type Dialects struct {
+	PingMin     time.Duration `yaml:"ping_min"`     // between two pings of these protocols; 0: no time
+	MaxChannels int           `yaml:"max_channels"` // in the hello of a SimplePush client; more: it gets a new uaid
+	Versions    string        `yaml:"versions"`     // of SimplePush: greatest or last
+	LaxIDs      bool          `yaml:"lax_ids"`      // SimplePush clients choose any uaid and channelID
+	Carrier     bool          `yaml:"carrier"`      // hello is answered 201 when the device can be woken
+	MsgLimit    int           `yaml:"msg_limit"`    // waiting for a browser; more: it gets a new uaid; 0: no limit
+}
+
+// What Dialects.Versions says: which versions a channel takes.
+const (
+	VersionsGreatest = "greatest" // rising ones
+	VersionsLast     = "last"     // also one below what was acknowledged
+)
+
 // Publish limits the app-server door.
 type Publish struct {
 	Waiting       int           `yaml:"waiting"`        // PUTs waiting for their commit at once

@@ -110,6 +110,7 @@ func (n *Node) check(c *check) map[string]string {
 	c.between("hub.grace", n.Hub.Grace, 0, time.Second)
 
 	n.Session.check(c)
+	n.Dialects.check(c)
 	kinds := n.checkKicks(c)
 	n.Gateway.check(c, kinds)
 	n.Wakeup.check(c, kinds)
@@ -147,6 +148,13 @@ func leavesOfError(err error) (texts []string) {
 		texts = append(texts, leavesOfError(e)...)
 	}
 	return texts
+}
+
+func (d Dialects) check(c *check) {
+	c.between("dialects.ping_min", d.PingMin, 0, time.Hour)
+	c.atLeast("dialects.max_channels", float64(d.MaxChannels), 1)
+	c.oneOf("dialects.versions", d.Versions, VersionsGreatest, VersionsLast)
+	c.atLeast("dialects.msg_limit", float64(d.MsgLimit), 0)
 }
 
 func (s Session) check(c *check) {

@@ -8,6 +8,9 @@ import (
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/configs"
+	"github.com/edition-push/edition/dialect"
+	"github.com/edition-push/edition/dialect/mozpush"
+	"github.com/edition-push/edition/dialect/simplepush"
 	"github.com/edition-push/edition/hub"
 	"github.com/edition-push/edition/kickdrivers"
 	"github.com/edition-push/edition/session"
@@ -96,6 +99,7 @@ func (n *Node) Sessions(c Core, r edition.Registrar, relays []configs.Peer) *ses
 		CheckKick: c.Kicks.Check,
 		Challenge: c.Kicks.Challenge,
 		Wakeable:  c.Kicks.Wakeable,
+		Talk:      dialects(n.cfg.Dialects),
 		Limits: session.Limits{
 			Agents:        l.UAIDs,
 			Rate:          orOff(l.MessageRate),
@@ -115,6 +119,17 @@ func (n *Node) Sessions(c Core, r edition.Registrar, relays []configs.Peer) *ses
 	})
 	c.relays.Store(s)
 	return s
+}
+
+// dialects makes what translates the other protocols.
+func dialects(c configs.Dialects) func(*session.Device) session.Talk {
+	return dialect.New(dialect.Options{
+		PingMin: c.PingMin,
+		SimplePush: simplepush.Options{
+			MaxChannels: c.MaxChannels, Last: c.Versions == configs.VersionsLast, Lax: c.LaxIDs, Carrier: c.Carrier,
+		},
+		Mozilla: mozpush.Options{Backlog: c.MsgLimit},
+	})
 }
 
 // orOff turns the configuration's "0: no limit" into the session's "negative: off".

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/wire"
 )
@@ -29,7 +31,7 @@ func (d Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		d.Apps.ServeHTTP(w, r)
-	case path == "/":
+	case path == wire.PathRoot && !websocket.IsWebSocketUpgrade(r):
 		d.welcome(w, r)
 	default:
 		d.Devices.ServeHTTP(w, r)
