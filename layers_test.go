@@ -53,6 +53,7 @@ var layers = []struct {
 
 	// Waking. A driver knows nobody; the dispatcher knows its drivers.
 	{"internal/nearest", "", ""},
+	{"internal/firefox", "", "github.com/gorilla/websocket"},
 	{"kickdrivers/driver", "", ""},
 	{"kickdrivers/udp", "kickdrivers/driver", "golang.org/x/net golang.org/x/sys"},
 	{"kickdrivers/log", "kickdrivers/driver", ""},
