@@ -93,6 +93,11 @@ type Store struct {
 	SweepEvery      time.Duration `yaml:"sweep_every"`
 	MemoryRows      int           `yaml:"memory_rows"`   // registrations in memory before they are folded into the file
 	JournalBytes    int64         `yaml:"journal_bytes"` // of the file's journal before the same
+	// Messages of Web Push that wait: for one device, and for all together.
+	DeviceMessages int   `yaml:"device_messages"`
+	DeviceBytes    int64 `yaml:"device_bytes"`
+	Messages       int64 `yaml:"messages"`
+	MessageBytes   int64 `yaml:"message_bytes"`
 }
 
 // Hub configures the core.

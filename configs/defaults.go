@@ -11,7 +11,7 @@ import (
 func DefaultServer() Server {
 	return Server{
 		Node:    defaultNode("127.0.0.1:8080", "127.0.0.1:9080"),
-		Publish: Publish{Waiting: 10_000, Wait: 30 * time.Second, EndpointBurst: 10, Batches: 64, Idle: time.Minute},
+		Publish: Publish{Waiting: 10_000, Wait: 30 * time.Second, EndpointBurst: 10, Batches: 64, Receipts: 1000, Idle: time.Minute},
 	}
 }
 
@@ -46,6 +46,10 @@ func defaultNode(listen, admin string) Node {
 			SweepEvery:      10 * time.Minute,
 			MemoryRows:      1 << 19,
 			JournalBytes:    128 << 20,
+			DeviceMessages:  1000,
+			DeviceBytes:     2 << 20,
+			Messages:        1_000_000,
+			MessageBytes:    1 << 30,
 		},
 		Hub: Hub{Grace: 25 * time.Millisecond},
 		Session: Session{

@@ -42,5 +42,6 @@ type Publish struct {
 	EndpointRate  float64       `yaml:"endpoint_rate"`  // requests per second to one endpoint; 0: no limit
 	EndpointBurst int           `yaml:"endpoint_burst"` // requests at once to one endpoint
 	Batches       int           `yaml:"batches"`        // POSTs to /v1/events open at once
+	Receipts      int           `yaml:"receipts"`       // requests that wait for receipts of messages at once
 	Idle          time.Duration `yaml:"idle"`           // to receive one body or one line of a batch
 }

@@ -26,6 +26,7 @@ func (s *Server) check() []string {
 	c.atLeast("publish.endpoint_rate", s.Publish.EndpointRate, 0)
 	c.atLeast("publish.endpoint_burst", float64(s.Publish.EndpointBurst), 1)
 	c.atLeast("publish.batches", float64(s.Publish.Batches), 1)
+	c.atLeast("publish.receipts", float64(s.Publish.Receipts), 1)
 	c.between("publish.idle", s.Publish.Idle, time.Second, 10*time.Minute)
 	return c.faults
 }
@@ -107,6 +108,10 @@ func (n *Node) check(c *check) map[string]string {
 	c.between("store.sweep_every", n.Store.SweepEvery, time.Second, day)
 	c.atLeast("store.memory_rows", float64(n.Store.MemoryRows), 1000)
 	c.atLeast("store.journal_bytes", float64(n.Store.JournalBytes), 1<<20)
+	c.atLeast("store.device_messages", float64(n.Store.DeviceMessages), 1)
+	c.atLeast("store.device_bytes", float64(n.Store.DeviceBytes), 8<<10)
+	c.atLeast("store.messages", float64(n.Store.Messages), 1000)
+	c.atLeast("store.message_bytes", float64(n.Store.MessageBytes), 1<<20)
 	c.between("hub.grace", n.Hub.Grace, 0, time.Second)
 
 	n.Session.check(c)

@@ -40,6 +40,11 @@ func (p *Publisher) serveBatch(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, doorBatch, edition.UAID{}, errCoding)
 		return
 	}
+	who, err := p.sender(r.Header)
+	if err != nil {
+		p.refuse(w, doorBatch, edition.UAID{}, err)
+		return
+	}
 	if p.batches.Add(1) > int64(p.limits.Batches) {
 		p.batches.Add(-1)
 		p.refuse(w, doorBatch, edition.UAID{}, errBatches)
@@ -53,7 +58,7 @@ func (p *Publisher) serveBatch(w http.ResponseWriter, r *http.Request) {
 	defer cancel(nil)
 	defer context.AfterFunc(p.stopped, func() { cancel(errDrain) })()
 	b := &batch{
-		p: p, rc: http.NewResponseController(w), w: w, ctx: ctx, cancel: cancel,
+		p: p, who: who, rc: http.NewResponseController(w), w: w, ctx: ctx, cancel: cancel,
 		in: bufio.NewReaderSize(r.Body, readAhead), chunks: make(chan *chunk, openChunks),
 	}
 	b.rc.EnableFullDuplex() //nolint:errcheck // HTTP/2 is full duplex as it is
@@ -77,6 +82,7 @@ func (p *Publisher) serveBatch(w http.ResponseWriter, r *http.Request) {
 type batch struct {
 	// Fixed after construction.
 	p      *Publisher
+	who    KeyHash // that sends, for all lines
 	w      http.ResponseWriter
 	rc     *http.ResponseController
 	ctx    context.Context // ends with Drain and when answers cannot be sent
@@ -131,7 +137,7 @@ func (b *batch) interruptReads() (end func()) {
 
 // readChunk reads one line, and then those that are there already.
 func (b *batch) readChunk() (c *chunk, end error) {
-	c = newChunk(b.p)
+	c = newChunk(b.p, b.who)
 	b.rc.SetReadDeadline(time.Now().Add(b.p.limits.Idle)) //nolint:errcheck // a test's recorder has none
 	for len(c.lines) < maxChunk {
 		if b.ctx.Err() != nil { // after the deadline was set, see interruptReads

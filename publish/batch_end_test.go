@@ -217,7 +217,7 @@ func FuzzLine(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		c := newChunk(fx.Publisher)
+		c := newChunk(fx.Publisher, KeyHash{})
 		c.addText(b)
 		for _, l := range c.lines {
 			if l.err != nil {

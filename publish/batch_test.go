@@ -184,7 +184,7 @@ func TestBatchIsDeliveredInChunks(t *testing.T) {
 // The greatest version of a key counts, whatever the order within a chunk.
 func TestBatchWithOneKeyManyTimes(t *testing.T) {
 	f := newFixture(t, Limits{})
-	c := newChunk(f.Publisher)
+	c := newChunk(f.Publisher, KeyHash{})
 	for _, v := range []edition.Version{3, 9, 9, 1} {
 		c.addText([]byte(f.line(v)))
 	}

@@ -56,7 +56,7 @@ func BenchmarkPut(b *testing.B) {
 func BenchmarkLine(b *testing.B) {
 	f := newFixture(b, Limits{})
 	line := []byte(f.line(1_700_000_000_000))
-	c := newChunk(f.Publisher)
+	c := newChunk(f.Publisher, KeyHash{})
 	b.ReportAllocs()
 	for b.Loop() {
 		c.lines = c.lines[:0]

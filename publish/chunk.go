@@ -26,6 +26,7 @@ var (
 // chunk is a number of lines that are delivered together.
 type chunk struct {
 	p     *Publisher
+	who   KeyHash // that sends; zero for nobody in particular
 	lines []line
 
 	// From deliver on.
@@ -40,7 +41,7 @@ type line struct {
 	err   error // refused before delivery
 }
 
-func newChunk(p *Publisher) *chunk { return &chunk{p: p} }
+func newChunk(p *Publisher, who KeyHash) *chunk { return &chunk{p: p, who: who} }
 
 // addText adds a line as read, with its end. A blank one is passed over.
 func (c *chunk) addText(text []byte) {
@@ -50,7 +51,7 @@ func (c *chunk) addText(text []byte) {
 	case len(text) > maxLine:
 		c.add(edition.Event{}, errLine)
 	default:
-		c.add(c.p.parseLine(text))
+		c.add(c.p.parseLine(text, c.who))
 	}
 }
 
@@ -60,7 +61,7 @@ func (c *chunk) add(e edition.Event, err error) {
 
 // parseLine reads {"endpoint":"…","version":N}; endpoint may be the token
 // alone. Other fields are ignored.
-func (p *Publisher) parseLine(text []byte) (e edition.Event, err error) {
+func (p *Publisher) parseLine(text []byte, who KeyHash) (e edition.Event, err error) {
 	endpoint, version, err := splitLine(text)
 	if err != nil {
 		return e, err
@@ -69,7 +70,12 @@ func (p *Publisher) parseLine(text []byte) (e edition.Event, err error) {
 	if err != nil {
 		return e, err
 	}
-	if e.Key, err = p.keys.Open(token); err != nil {
+	ep, err := p.keys.Open(token)
+	if err != nil {
+		return e, err
+	}
+	e.Key = ep.Key
+	if err := ep.mayBeSentTo(who); err != nil {
 		return e, err
 	}
 	if err := p.admit(e.Key); err != nil {

@@ -12,33 +12,60 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/crypto/chacha20poly1305"
-
-	"github.com/edition-push/edition"
 )
 
 // A token is base64url of
 //
-//	format (1 byte) | key id (2, big endian) | nonce (24) | sealed UAID and AppID (32) | tag (16)
+//	format (1 byte) | key id (2, big endian) | nonce (24) | sealed (see sealedSize) | tag (16)
 //
 // sealed with XChaCha20-Poly1305, the first three bytes being authenticated
 // too. The nonce is a keyed hash of what is sealed, as in SIV (RFC 5297): the
 // same registration always gets the same token, without storage, and tokens of
 // one device have nothing in common.
 const (
-	tokenFormat = 1
-	headSize    = 3
-	plainSize   = 32
-	nonceEnd    = headSize + chacha20poly1305.NonceSizeX
-	rawSize     = nonceEnd + plainSize + chacha20poly1305.Overhead
-	tokenSize   = rawSize / 3 * 4 // exact: no bits left over, so a token has one spelling
+	headSize = 3
+	nonceEnd = headSize + chacha20poly1305.NonceSizeX
+)
+
+// format says what is sealed in a token.
+type format byte
+
+const (
+	formatOpen    format = iota + 1 // UAID, AppID: an endpoint for everybody who has it
+	formatOwned                     // the same and a KeyHash: an endpoint for one application server
+	formatMessage                   // UAID, slot, version (8), end of its TTL (4, Unix time): a message
+	formatReceipt                   // the same: what became of it
+
+)
+
+// sealedSize is exact for its format, and each is so chosen that no bits of
+// base64 are left over: a token has one spelling.
+func (f format) sealedSize() int {
+	switch f {
+	case formatOpen:
+		return 16 + 16
+	case formatOwned:
+		return 16 + 16 + keyHashSize
+	case formatMessage, formatReceipt:
+		return 16 + 16 + 8 + 4
+	}
+	return -1
+}
+
+func (f format) rawSize() int { return nonceEnd + f.sealedSize() + chacha20poly1305.Overhead }
+
+func (f format) tokenSize() int { return f.rawSize() / 3 * 4 }
+
+// The greatest of all formats.
+const (
+	maxSealed = 16 + 16 + keyHashSize
+	maxRaw    = nonceEnd + maxSealed + chacha20poly1305.Overhead
 )
 
 // KeySize is the length of one key of a ring, in bytes.
 const KeySize = 32
 
-var errForged = fmt.Errorf("%w: this endpoint was not made here", edition.ErrNotFound)
-
-// Keyring seals registrations into tokens and opens them again. The first key
+// Keyring seals registrations, and messages, into tokens and opens them again. The first key
 // seals, every key opens. The keys can be exchanged while it is in use.
 type Keyring struct {
 	path string // fixed after construction
@@ -74,59 +101,56 @@ func (k *Keyring) String() string { return fmt.Sprintf("<keyring of %d>", len(*k
 // GoString shows no key.
 func (k *Keyring) GoString() string { return k.String() }
 
-// Seal returns the token of a registration under the newest key: for the same
-// registration the same token.
-func (k *Keyring) Seal(key edition.Key) string {
-	var plain [plainSize]byte
-	copy(plain[:16], key.UAID[:])
-	copy(plain[16:], key.AppID[:])
-
+// seal returns the token of what is sealed under the newest key.
+func (k *Keyring) seal(f format, sealed []byte) string {
 	newest := (*k.keys.Load())[0]
-	raw := make([]byte, headSize, rawSize)
-	raw[0] = tokenFormat
+	raw := make([]byte, headSize, maxRaw)
+	raw[0] = byte(f)
 	binary.BigEndian.PutUint16(raw[1:], newest.id)
 	mac := hmac.New(sha256.New, newest.nonce)
-	mac.Write(plain[:])
+	mac.Write(sealed)
 	raw = append(raw, mac.Sum(nil)[:chacha20poly1305.NonceSizeX]...)
-	raw = newest.aead.Seal(raw, raw[headSize:nonceEnd], plain[:], raw[:headSize])
+	raw = newest.aead.Seal(raw, raw[headSize:nonceEnd], sealed, raw[:headSize])
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
 
 // scratch is what opening one token needs.
 type scratch struct {
-	text  [tokenSize]byte
-	raw   [rawSize]byte
-	plain [plainSize]byte
+	text   [maxRaw / 3 * 4]byte
+	raw    [maxRaw]byte
+	sealed [maxSealed]byte
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// Open returns the registration that a token was sealed from. Everything else
-// is ErrNotFound, after the same work whether the token names a key of this
+// open returns what is sealed in a token of one of two formats, in s. Everything
+// else is ErrNotFound, after the same work whether the token names a key of this
 // ring or not.
-func (k *Keyring) Open(token string) (key edition.Key, err error) {
-	if len(token) != tokenSize {
-		return key, errForged
+func (k *Keyring) open(s *scratch, token string, a, b format) (f format, sealed []byte, err error) {
+	switch len(token) {
+	case a.tokenSize():
+		f = a
+	case b.tokenSize():
+		f = b
+	default:
+		return 0, nil, errForged
 	}
-	s := scratches.Get().(*scratch)
-	defer scratches.Put(s)
-	copy(s.text[:], token)
-	if n, err := base64.RawURLEncoding.Strict().Decode(s.raw[:], s.text[:]); err != nil || n != rawSize || s.raw[0] != tokenFormat {
-		return key, errForged
+	text, raw := s.text[:len(token)], s.raw[:f.rawSize()]
+	copy(text, token)
+	if n, err := base64.RawURLEncoding.Strict().Decode(raw, text); err != nil || n != len(raw) || format(raw[0]) != f {
+		return 0, nil, errForged
 	}
 	keys := *k.keys.Load()
 	named := keys[0] // an unknown id is tried with it and fails: the id is authenticated
-	id := binary.BigEndian.Uint16(s.raw[1:])
+	id := binary.BigEndian.Uint16(raw[1:])
 	for _, have := range keys {
 		if have.id == id {
 			named = have
 		}
 	}
-	plain, err := named.aead.Open(s.plain[:0], s.raw[headSize:nonceEnd], s.raw[nonceEnd:], s.raw[:headSize])
-	if err != nil || len(plain) != plainSize {
-		return key, errForged
+	sealed, err = named.aead.Open(s.sealed[:0], raw[headSize:nonceEnd], raw[nonceEnd:], raw[:headSize])
+	if err != nil || len(sealed) != f.sealedSize() {
+		return 0, nil, errForged
 	}
-	copy(key.UAID[:], plain[:16])
-	copy(key.AppID[:], plain[16:])
-	return key, nil
+	return f, sealed, nil
 }

@@ -47,7 +47,7 @@ func TestSealAndOpen(t *testing.T) {
 		if again := r.Seal(key); again != token {
 			t.Fatal("the same registration has the same token")
 		}
-		if got, err := r.Open(token); err != nil || got != key {
+		if got, err := r.Open(token); err != nil || got.Key != key {
 			t.Fatalf("%v, %v", got, err)
 		}
 	}
@@ -90,7 +90,7 @@ func TestRotation(t *testing.T) {
 		t.Error("the newest key seals")
 	}
 	for _, token := range []string{old, fresh} {
-		if got, err := after.Open(token); err != nil || got != key {
+		if got, err := after.Open(token); err != nil || got.Key != key {
 			t.Errorf("both keys open: %v", err)
 		}
 	}
@@ -121,7 +121,7 @@ func TestForgedTokens(t *testing.T) {
 	}
 	for name, token := range bad {
 		key, err := r.Open(token)
-		if !errors.Is(err, edition.ErrNotFound) || err.Error() != errForged.Error() || key != (edition.Key{}) {
+		if !errors.Is(err, edition.ErrNotFound) || err.Error() != errForged.Error() || key != (Endpoint{}) {
 			t.Errorf("%s: %v, %v: all refusals must look the same", name, key, err)
 		}
 	}
@@ -140,7 +140,7 @@ func FuzzOpen(f *testing.F) {
 			}
 			return
 		}
-		if r.Seal(key) != token && ring(t, 1).Seal(key) != token {
+		if k := key.Key; key.Owner == (KeyHash{}) && r.Seal(k) != token && ring(t, 1).Seal(k) != token {
 			t.Fatalf("%q opened to %v, which seals to something else", token, key)
 		}
 	})

@@ -23,6 +23,12 @@ type Options struct {
 	Store     edition.Store
 	// Deliver keeps an update and tells its devices: hub.Deliver.
 	Deliver func(edition.Update, edition.Delivery) *edition.Receipt
+	// Connected reports whether a session holds a party: hub.Connected. nil:
+	// nobody is, and messages with a TTL of 0 are dropped.
+	Connected func(party edition.Holder) bool
+	// Watch returns a doorbell that rings when an event of a key is
+	// acknowledged: hub.Watch. nil: the store is asked now and then.
+	Watch   func(edition.Key) (bell <-chan struct{}, end func())
 	Limits  Limits
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
@@ -30,7 +36,7 @@ type Options struct {
 
 // Limits of a Publisher. A zero value stands for the default.
 type Limits struct {
-	// Waiting bounds the PUTs, and chunks of batches, that wait for their
+	// Waiting bounds the PUTs, POSTs, and chunks of batches, that wait for their
 	// receipts at once; one more is refused with 503. Default 10,000.
 	Waiting int
 	// Wait bounds how long one waits for its receipt: then 503, not known to
@@ -43,6 +49,9 @@ type Limits struct {
 	Burst int
 	// Batches bounds the POSTs to /v1/events that are open at once. Default 64.
 	Batches int
+	// Receipts bounds the requests that wait for receipts of messages at once;
+	// one more is refused with 503. Default 1000.
+	Receipts int
 	// Idle bounds the time to receive one body, or one line of a batch, and
 	// to send one chunk of a batch's answers. Default 60 s.
 	Idle time.Duration
@@ -61,21 +70,29 @@ func (l Limits) withDefaults() Limits {
 	if l.Batches <= 0 {
 		l.Batches = 64
 	}
+	if l.Receipts <= 0 {
+		l.Receipts = 1000
+	}
 	if l.Idle <= 0 {
 		l.Idle = time.Minute
 	}
 	return l
 }
 
-// Publisher is the handler of /v1/e/{token} and /v1/events. A proxy before it
-// strips the path of the public URL, if that has one.
+// Publisher is the handler of /v1/e/{token}, /v1/m/{token}, /v1/r/{token} and
+// /v1/events. A proxy before it strips the path of the public URL, if that has one.
 type Publisher struct {
 	// Fixed after construction.
 	keys      *Keyring
 	base      string // what stands before a token
 	canonical string // the same, canonical
+	messages  string // what stands before a message's token
+	receipts  string // and before that of its receipt
 	store     edition.Store
 	deliver   func(edition.Update, edition.Delivery) *edition.Receipt
+	connected func(edition.Holder) bool                   // may be nil
+	watch     func(edition.Key) (<-chan struct{}, func()) // may be nil
+	vapid     *verifier
 	limits    Limits
 	rate      *limiter // nil: no limit
 	log       *slog.Logger
@@ -85,13 +102,17 @@ type Publisher struct {
 
 	waiting atomic.Int64
 	batches atomic.Int64
+	held    atomic.Int64 // requests for receipts
+	slots   edition.SlotMaker
 	pool    sync.Pool // of *call
 }
 
 // New returns a Publisher.
 func New(o Options) *Publisher {
+	root := strings.TrimRight(o.PublicURL, "/")
 	p := &Publisher{
-		keys: o.Keys, base: endpointBase(o.PublicURL), store: o.Store, deliver: o.Deliver,
+		keys: o.Keys, base: endpointBase(o.PublicURL), messages: root + wire.PathMessage, receipts: root + wire.PathReceipt,
+		store: o.Store, deliver: o.Deliver, connected: o.Connected, watch: o.Watch, vapid: newVerifier(o.PublicURL),
 		limits: o.Limits.withDefaults(), log: o.Log,
 	}
 	if u, err := url.Parse(p.base); err == nil {
@@ -104,41 +125,48 @@ func New(o Options) *Publisher {
 		p.rate = newLimiter(p.limits.Rate, p.limits.Burst)
 	}
 	p.stopped, p.stop = context.WithCancel(context.Background())
-	p.metrics = newMetrics(o.Metrics, &p.waiting)
+	p.metrics = newMetrics(o.Metrics, &p.waiting, &p.held)
 	p.pool.New = func() any { return newCall() }
 	return p
 }
 
-// Drain ends open batches after what has been read of them: their clients
-// would go on for ever. PUTs are refused by the hub when that drains.
+// Drain ends open batches after what has been read of them, whose clients would
+// go on for ever, and requests that wait for receipts. PUTs are refused by the hub when that drains.
 func (p *Publisher) Drain() { p.stop() }
 
 // Prepared header values; nobody changes them.
 var (
-	typeJSON   = []string{"application/json"}
-	typeLines  = []string{"application/x-ndjson"}
-	noStore    = []string{"no-store"}
-	corsAny    = []string{"*"}
-	corsShow   = []string{"Retry-After"}
-	corsHeader = []string{"Content-Type"}
-	corsAge    = []string{"86400"}
-	methods    = []string{"GET, HEAD, PUT, OPTIONS"}
-	methodPost = []string{"POST"}
+	typeJSON     = []string{"application/json"}
+	typeLines    = []string{"application/x-ndjson"}
+	noStore      = []string{"no-store"}
+	forADay      = []string{"max-age=86400"}
+	codings      = []string{codingAES128GCM + ", " + codingAESGCM}
+	scheme       = []string{"vapid"}
+	corsAny      = []string{"*"}
+	corsShow     = []string{"Retry-After, WWW-Authenticate"}
+	corsShowPost = []string{"Location, Link, TTL"}
+	corsHeader   = []string{"Content-Type, Content-Encoding, TTL, Urgency, Topic, Prefer, Link, Authorization, Encryption, Crypto-Key"}
+	corsAge      = []string{"86400"}
+	methods      = []string{"GET, HEAD, PUT, POST, OPTIONS"}
+	methodPost   = []string{"POST"}
 )
 
-// ServeHTTP answers for both paths. It does not use a mux: one PUT is one
+// ServeHTTP answers for all paths. It does not use a mux: one PUT is one
 // event, and this is where they all come in.
 func (p *Publisher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	token, ok := strings.CutPrefix(r.URL.Path, wire.PathEndpoint)
-	switch {
-	case ok:
+	path := r.URL.Path
+	if token, ok := strings.CutPrefix(path, wire.PathEndpoint); ok {
 		p.serveEndpoint(w, r, token)
-	case r.URL.Path != wire.PathEvents:
+	} else if token, ok := strings.CutPrefix(path, wire.PathMessage); ok {
+		p.serveMessage(w, r, token)
+	} else if token, ok := strings.CutPrefix(path, wire.PathReceipt); ok {
+		p.serveReceipt(w, r, token)
+	} else if path != wire.PathEvents {
 		p.refuse(w, doorOther, edition.UAID{}, errNoPath)
-	case r.Method != http.MethodPost:
+	} else if r.Method != http.MethodPost {
 		w.Header()["Allow"] = methodPost
 		p.refuse(w, doorBatch, edition.UAID{}, methodError(r.Method))
-	default:
+	} else {
 		p.serveBatch(w, r)
 	}
 }
@@ -150,31 +178,41 @@ func (p *Publisher) serveEndpoint(w http.ResponseWriter, r *http.Request, token 
 	switch r.Method {
 	case http.MethodPut:
 		d = doorPut
+	case http.MethodPost:
+		d = doorPost
 	case http.MethodGet, http.MethodHead:
-	case http.MethodOptions: // CORS preflight, the same for every token
-		h["Allow"] = methods
-		h["Access-Control-Allow-Methods"] = methods
-		h["Access-Control-Allow-Headers"] = corsHeader
-		h["Access-Control-Max-Age"] = corsAge
-		w.WriteHeader(http.StatusNoContent)
+	case http.MethodOptions:
+		p.allow(w, methods)
 		return
 	default:
 		h["Allow"] = methods
 		p.refuse(w, doorOther, edition.UAID{}, methodError(r.Method))
 		return
 	}
-	key, err := p.keys.Open(token)
+	ep, err := p.keys.Open(token)
 	if err == nil {
-		err = p.admit(key)
+		err = p.admit(ep.Key)
 	}
 	switch {
 	case err != nil:
-		p.refuse(w, d, key.UAID, err)
+		p.refuse(w, d, ep.UAID, err)
 	case d == doorPut:
-		p.put(w, r, key)
+		p.put(w, r, ep)
+	case d == doorPost:
+		p.post(w, r, ep)
 	default:
-		p.show(w, key)
+		p.show(w, r, ep)
 	}
+}
+
+// allow answers a CORS preflight, the same for every token.
+func (p *Publisher) allow(w http.ResponseWriter, methods []string) {
+	h := w.Header()
+	h["Allow"] = methods
+	h["Access-Control-Allow-Methods"] = methods
+	h["Access-Control-Allow-Headers"] = corsHeader
+	h["Access-Control-Max-Age"] = corsAge
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // admit applies the endpoint's rate.
@@ -187,8 +225,16 @@ func (p *Publisher) admit(key edition.Key) error {
 
 // refuse answers with a problem document and counts its reason.
 func (p *Publisher) refuse(w http.ResponseWriter, d door, uaid edition.UAID, err error) {
-	p.count(d, reasonOf(err), uaid)
-	w.Header()["Access-Control-Expose-Headers"] = corsShow
+	why := reasonOf(err)
+	p.count(d, why, uaid)
+	h := w.Header()
+	h["Access-Control-Expose-Headers"] = corsShow
+	switch {
+	case why == reasonUnauthorized:
+		h["Www-Authenticate"] = scheme
+	case why == reasonGone && d != doorMessage && d != doorReceipt:
+		h["Cache-Control"] = forADay
+	}
 	wire.WriteProblem(w, err)
 }
 

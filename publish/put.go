@@ -11,11 +11,16 @@ import (
 	"github.com/edition-push/edition"
 )
 
-// maxBody is the greatest body of a PUT, in bytes.
-const maxBody = 4 << 10
+const (
+	// maxBody is the greatest body of a PUT, in bytes, unless it is a form: in
+	// that, data may be longer by their escapes.
+	maxBody = 4 << 10
+	maxForm = 3*edition.MaxBody + 256
+)
 
 var (
 	errBody = fmt.Errorf("%w: a body has at most %d bytes", edition.ErrTooLarge, maxBody)
+	errForm = fmt.Errorf("%w: a form has at most %d bytes", edition.ErrTooLarge, maxForm)
 	errCut  = fmt.Errorf("%w: the body ended early", edition.ErrMalformed)
 	errLeft = fmt.Errorf("%w: the client has left", edition.ErrUnavailable)
 )
@@ -33,18 +38,43 @@ func newCall() *call {
 	return &call{out: make([]byte, 0, 128), timer: t}
 }
 
+// read reads a body, one byte more than maxBody at the most. It may be called
+// on a body once.
+func (c *call) read(body io.Reader) (n int, err error) {
+	for n < len(c.body) {
+		m, err := body.Read(c.body[n:])
+		n += m
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return n, errCut
+		}
+	}
+	return n, nil
+}
+
 // put takes one version and answers when it is durable or delivered.
-func (p *Publisher) put(w http.ResponseWriter, r *http.Request, key edition.Key) {
+func (p *Publisher) put(w http.ResponseWriter, r *http.Request, ep Endpoint) {
 	c := p.pool.Get().(*call)
 	defer p.pool.Put(c)
 
-	version, made, err := p.readVersion(w, r, c)
+	key := ep.Key
+	var s signal
+	err := p.mayPut(r, &ep)
+	if err == nil {
+		err = s.read(r, c)
+	}
 	if err != nil {
 		p.refuse(w, doorPut, key.UAID, err)
 		return
 	}
-	update := edition.Update{{Key: key, Version: version}} // not pooled: the store may keep it
-	results, err := p.keep(r.Context(), update, edition.Delivery{Make: made}, c.timer)
+	update := edition.Update{{Key: key, Version: s.version}} // not pooled: the store may keep it
+	how := edition.Delivery{Make: !s.known}
+	if s.data != nil {
+		how.Bodies = []*edition.Body{{AppID: key.AppID, Urgency: edition.UrgencyNormal, Data: s.data}}
+	}
+	results, err := p.keep(r.Context(), update, how, c.timer)
 	if err == nil {
 		err = failure(results[0])
 	}
@@ -61,37 +91,58 @@ func (p *Publisher) put(w http.ResponseWriter, r *http.Request, key edition.Key)
 	w.Write(c.out) //nolint:errcheck // the client may have left
 }
 
-// readVersion reads the body; made says that it was empty, and the version is
-// left to the store.
-func (p *Publisher) readVersion(w http.ResponseWriter, r *http.Request, c *call) (v edition.Version, made bool, err error) {
-	form, err := formOf(r)
+// mayPut asks who sends, if the endpoint belongs to one.
+func (p *Publisher) mayPut(r *http.Request, ep *Endpoint) error {
+	if ep.Owner == (KeyHash{}) {
+		return nil
+	}
+	who, err := p.sender(r.Header)
+	if err != nil {
+		return err
+	}
+	return ep.mayBeSentTo(who)
+}
+
+// read reads a request: the query and the body are one form.
+func (s *signal) read(r *http.Request, c *call) error {
+	f, err := formOf(r)
+	if err == nil && r.URL.RawQuery != "" {
+		err = s.parseForm([]byte(r.URL.RawQuery))
+	}
 	switch {
 	case err != nil:
-		return 0, false, err
-	case r.ContentLength > maxBody:
-		return 0, false, errBody
+		return err
+	case r.ContentLength > maxForm, f != formURL && r.ContentLength > maxBody:
+		return tooLarge(f)
 	case r.ContentLength == 0:
-		return 0, true, nil
+		return nil
 	}
-	n := 0
-	for n < len(c.body) {
-		m, err := r.Body.Read(c.body[n:])
-		n += m
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return 0, false, errCut
-		}
-	}
+	n, err := c.read(r.Body)
+	body := c.body[:n]
 	switch {
-	case n > maxBody:
-		return 0, false, errBody
+	case err != nil:
+		return err
 	case n == 0:
-		return 0, true, nil
+		return nil
+	case n > maxBody && f != formURL:
+		return errBody
+	case n > maxBody:
+		rest, err := io.ReadAll(io.LimitReader(r.Body, int64(maxForm+1-n)))
+		if err != nil {
+			return errCut
+		}
+		if body = append(body[:n:n], rest...); len(body) > maxForm {
+			return errForm
+		}
 	}
-	v, err = parseBody(form, c.body[:n])
-	return v, false, err
+	return s.parseBody(f, body)
+}
+
+func tooLarge(f form) error {
+	if f == formURL {
+		return errForm
+	}
+	return errBody
 }
 
 // keep delivers an update and waits for its receipt, the end of ctx, or the

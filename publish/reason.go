@@ -28,13 +28,18 @@ type door uint8
 
 const (
 	doorPut door = iota
+	doorPost
 	doorGet
+	doorMessage
+	doorReceipt
 	doorBatch
 	doorOther
 	doors
 )
 
-func (d door) String() string { return [...]string{"put", "get", "batch", "other"}[d] }
+func (d door) String() string {
+	return [...]string{"put", "post", "get", "message", "receipt", "batch", "other"}[d]
+}
 
 // reason says how a request, or a line of a batch, was answered. It feeds both
 // the log and the metric.
@@ -44,8 +49,13 @@ const (
 	reasonStored reason = iota
 	reasonSuperseded
 	reasonDelivered
+	reasonDropped
+	reasonWithdrawn
+	reasonPending
 	reasonShown
 	reasonMalformed
+	reasonUnauthorized
+	reasonForbidden
 	reasonNotFound
 	reasonMethod
 	reasonGone
@@ -62,8 +72,8 @@ const (
 
 func (r reason) String() string {
 	return [...]string{
-		"stored", "superseded", "delivered", "shown", "malformed", "not_found", "method", "gone", "too_large",
-		"media_type", "too_many", "unavailable", "disk", "unknown", "client_left", "internal",
+		"stored", "superseded", "delivered", "dropped", "withdrawn", "pending", "shown", "malformed", "unauthorized",
+		"forbidden", "not_found", "method", "gone", "too_large", "media_type", "too_many", "unavailable", "disk", "unknown", "client_left", "internal",
 	}[r]
 }
 
@@ -74,6 +84,8 @@ var reasonErrors = []struct {
 	{errUnknown, reasonUnknown},
 	{errLeft, reasonLeft},
 	{edition.ErrMalformed, reasonMalformed},
+	{edition.ErrUnauthorized, reasonUnauthorized},
+	{edition.ErrForbidden, reasonForbidden},
 	{edition.ErrNotFound, reasonNotFound},
 	{edition.ErrMethod, reasonMethod},
 	{edition.ErrGone, reasonGone},
@@ -109,7 +121,7 @@ type metrics struct {
 	seconds prometheus.Histogram
 }
 
-func newMetrics(reg prometheus.Registerer, waiting *atomic.Int64) *metrics {
+func newMetrics(reg prometheus.Registerer, waiting, held *atomic.Int64) *metrics {
 	f := promauto.With(reg)
 	answers := f.NewCounterVec(prometheus.CounterOpts{
 		Name: "edition_publish_answers_total",
@@ -117,12 +129,15 @@ func newMetrics(reg prometheus.Registerer, waiting *atomic.Int64) *metrics {
 	}, []string{"door", "reason"})
 	m := &metrics{seconds: f.NewHistogram(prometheus.HistogramOpts{
 		Name:    "edition_publish_receipt_seconds",
-		Help:    "Time from delivering a PUT, or a chunk of a batch, until it was durable or delivered.",
+		Help:    "Time from delivering a PUT, a POST, or a chunk of a batch, until it was durable or delivered.",
 		Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
 	})}
 	f.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "edition_publish_waiting", Help: "PUTs, and chunks of batches, that wait for their receipts.",
+		Name: "edition_publish_waiting", Help: "PUTs, POSTs, and chunks of batches, that wait for their receipts.",
 	}, func() float64 { return float64(waiting.Load()) })
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "edition_publish_receipts_waiting", Help: "Requests that wait for the receipt of a message.",
+	}, func() float64 { return float64(held.Load()) })
 	for d := range doors {
 		for r := range reasons {
 			m.answers[d][r] = answers.WithLabelValues(d.String(), r.String())

@@ -2,11 +2,15 @@ package publish
 
 import (
 	"context"
+	"crypto/ecdh"
+	"fmt"
 	"strings"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/wire"
 )
+
+var errAppKey = fmt.Errorf("%w: an application server key is an uncompressed point on P-256, 65 bytes", edition.ErrMalformed)
 
 // registrar is the server's own: registrations live in its store, endpoints
 // are sealed.
@@ -28,8 +32,16 @@ func endpointBase(publicURL string) string {
 }
 
 func (r *registrar) Register(ctx context.Context, reg edition.Registration) (string, error) {
+	if reg.AppKey != nil {
+		if _, err := ecdh.P256().NewPublicKey(reg.AppKey); err != nil {
+			return "", errAppKey
+		}
+	}
 	if err := r.store.Register(ctx, reg); err != nil {
 		return "", err
+	}
+	if reg.AppKey != nil {
+		return r.base + r.keys.SealFor(reg.Key, reg.AppKey), nil
 	}
 	return r.base + r.keys.Seal(reg.Key), nil
 }

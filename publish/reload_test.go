@@ -49,7 +49,7 @@ func TestRotationInUse(t *testing.T) {
 					return
 				default:
 				}
-				if got, err := ring.Open(ring.Seal(key)); err != nil || got != key {
+				if got, err := ring.Open(ring.Seal(key)); err != nil || got.Key != key {
 					t.Errorf("%v, %v", got, err)
 					return
 				}
@@ -73,7 +73,7 @@ func TestRotationInUse(t *testing.T) {
 		t.Error("the new key does not seal")
 	}
 	for _, token := range []string{first, second} {
-		if got, err := ring.Open(token); err != nil || got != key {
+		if got, err := ring.Open(token); err != nil || got.Key != key {
 			t.Errorf("both keys open: %v, %v", got, err)
 		}
 	}

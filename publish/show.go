@@ -11,21 +11,29 @@ import (
 // sinceLayout is RFC 3339 in UTC with milliseconds.
 const sinceLayout = "2006-01-02T15:04:05.000Z07:00"
 
-// show answers GET and HEAD with the state of delivery.
-func (p *Publisher) show(w http.ResponseWriter, key edition.Key) {
-	s, err := p.store.State(key)
+// pushes is how apps of UnifiedPush know a push server.
+const pushes = `"unifiedpush":{"version":1}}` + "\n"
+
+// show answers GET and HEAD: with the state of delivery for those who may send,
+// and that this is a push server for everybody.
+func (p *Publisher) show(w http.ResponseWriter, r *http.Request, ep Endpoint) {
+	s, err := p.store.State(ep.Key)
 	if err != nil {
-		p.refuse(w, doorGet, key.UAID, err)
+		p.refuse(w, doorGet, ep.UAID, err)
 		return
 	}
-	p.count(doorGet, reasonShown, key.UAID)
+	p.count(doorGet, reasonShown, ep.UAID)
+	b := append(make([]byte, 0, 192), '{')
+	if p.mayPut(r, &ep) == nil {
+		b = appendState(b, s)
+	}
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"] = typeJSON, noStore
-	w.Write(appendState(make([]byte, 0, 128), s)) //nolint:errcheck // the client may have left; net/http drops it for HEAD
+	w.Write(append(b, pushes...)) //nolint:errcheck // the client may have left; net/http drops it for HEAD
 }
 
 func appendState(b []byte, s edition.EndpointState) []byte {
-	b = append(b, `{"version":`...)
+	b = append(b, `"version":`...)
 	b = strconv.AppendUint(b, uint64(s.Version), 10)
 	b = append(b, `,"state":"`...)
 	b = append(b, s.State...)
@@ -36,5 +44,5 @@ func appendState(b []byte, s edition.EndpointState) []byte {
 	if s.Relayed {
 		b = append(b, `","custody":"relay`...)
 	}
-	return append(b, "\"}\n"...)
+	return append(b, `",`...)
 }

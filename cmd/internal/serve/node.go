@@ -102,6 +102,10 @@ func Open(ctx context.Context, role string, cfg configs.Node, o Options) (_ *Nod
 		SweepEvery:      cfg.Store.SweepEvery,
 		MemoryRows:      cfg.Store.MemoryRows,
 		JournalBytes:    cfg.Store.JournalBytes,
+		DeviceMessages:  cfg.Store.DeviceMessages,
+		DeviceBytes:     cfg.Store.DeviceBytes,
+		Messages:        cfg.Store.Messages,
+		MessageBytes:    cfg.Store.MessageBytes,
 		Log:             n.Log,
 		Metrics:         n.Metrics,
 	})
