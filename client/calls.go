@@ -58,14 +58,21 @@ func (c *Client) remember(agents []wire.Agent, accepted []edition.UAID) {
 // Register makes or renews an app's registration and returns its endpoint.
 // who carries the Secret, or for a relay the Proof. kick may be nil.
 func (c *Client) Register(ctx context.Context, who wire.Agent, app edition.AppID, kick json.RawMessage) (string, error) {
-	endpoint, _, err := c.register(ctx, who, app, kick)
+	endpoint, _, err := c.register(ctx, who, app, nil, kick)
+	return endpoint, err
+}
+
+// RegisterFor is Register of an endpoint that only a holder of the VAPID key may
+// send to, see edition.Registration.AppKey; nil is any.
+func (c *Client) RegisterFor(ctx context.Context, who wire.Agent, app edition.AppID, key []byte) (string, error) {
+	endpoint, _, err := c.register(ctx, who, app, key, nil)
 	return endpoint, err
 }
 
 // register also returns the drivers whose routes wait for a code.
-func (c *Client) register(ctx context.Context, who wire.Agent, app edition.AppID, kick json.RawMessage) (endpoint string, confirming []string, err error) {
+func (c *Client) register(ctx context.Context, who wire.Agent, app edition.AppID, key []byte, kick json.RawMessage) (endpoint string, confirming []string, err error) {
 	m := &wire.Message{
-		Type: wire.TypeRegister, UAID: &who.UAID, Secret: who.Secret, Proof: who.Proof, AppID: &app, Kick: kick,
+		Type: wire.TypeRegister, UAID: &who.UAID, Secret: who.Secret, Proof: who.Proof, AppID: &app, Key: key, Kick: kick,
 	}
 	a, err := c.call(ctx, m)
 	if err != nil {

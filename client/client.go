@@ -31,6 +31,7 @@ type Client struct {
 	mu     sync.Mutex
 	link   link         // Guarded by mu; nil while not connected
 	agents []wire.Agent // Guarded by mu; who the next hello names
+	want   want         // Guarded by mu; what the next hello asks for
 	state  State        // Guarded by mu
 }
 
@@ -41,6 +42,7 @@ type link interface {
 	ack(kind ackKind, u edition.Update) error
 	barrier(ctx context.Context) error
 	woken(a wire.Woken) error
+	ask(w want) error
 }
 
 // ackKind is what is reported about events.
@@ -74,6 +76,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{cfg: cfg, base: base, woken: make(chan struct{}, 1), agents: slices.Clone(cfg.Agents), state: State{Since: time.Now()}}
+	c.want = want{bodies: cfg.Bodies, urgency: cfg.Urgency}
 	c.rest = newRest(&c.cfg, base, p)
 	c.dial = newDialer(&c.cfg, base, p)
 	return c, nil

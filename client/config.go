@@ -82,12 +82,18 @@ type Config struct {
 	StoreID string
 	Custody string
 
+	// Bodies and Urgency are what a device asks for at first, see
+	// Client.Want. A relay is told everything.
+	Bodies  bool
+	Urgency edition.Urgency
+
 	// Update is called with each UPDATE, in order, on the connection's
 	// goroutine (over REST a relay's Hello may bring one too): it must not
-	// take long, and owns u until it returns. done is to be called at any
-	// time after the acks for u have been handed to Ack: a polling client
-	// asks for more only then.
-	Update func(u edition.Update, done func())
+	// take long, and owns u until it returns. bodies is nil, or has what each
+	// event carries; an event in a slot (see edition.AppID.IsSlot) always
+	// carries something. done is to be called at any time after the acks for u
+	// have been handed to Ack: a polling client asks for more only then.
+	Update func(u edition.Update, bodies []*edition.Body, done func())
 	// Connected, if not nil, is called when a connection is up and may be
 	// used. It must not block.
 	Connected func()
@@ -150,7 +156,7 @@ func (c *Config) check() (*url.URL, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Update == nil {
-		c.Update = func(_ edition.Update, done func()) { done() }
+		c.Update = func(_ edition.Update, _ []*edition.Body, done func()) { done() }
 	}
 	return u, nil
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,6 +62,10 @@ type DeviceConfig struct {
 type App struct {
 	// Name identifies the app in the state file.
 	Name string
+	// Key, if not nil, is the only VAPID key whose holder may send to the app's
+	// endpoint (RFC 8292 §4): an uncompressed point on P-256, 65 bytes. Another
+	// key makes another endpoint.
+	Key []byte
 	// OnEndpoint is called with the app's endpoint after Run has begun, and
 	// again when it has changed.
 	OnEndpoint func(endpoint string)
@@ -68,6 +73,13 @@ type App struct {
 	// too. The state file is written, and the version acknowledged, after
 	// it returns: a crash in between has it called again.
 	OnVersion func(edition.Version)
+	// OnMessage, if not nil, is called with what carries a body, in place of
+	// OnVersion: messages, and versions that carry something. Of one slot (a
+	// topic, the app's own versions) the versions rise strictly; messages
+	// stand in no order beyond that. A message is acknowledged after it
+	// returns, and may come again when the device is restarted just then: the
+	// state file does not remember messages. b must not be modified.
+	OnMessage func(v edition.Version, b *edition.Body)
 }
 
 // AppInfo is what the state file knows of an app.
@@ -95,20 +107,31 @@ type Device struct {
 	woken chan struct{} // doorbell of the one that sleeps
 
 	mu       sync.Mutex
-	state    *state                          // Guarded by mu
-	unsaved  bool                            // Guarded by mu; state is ahead of its file
-	apps     map[edition.AppID]*App          // Guarded by mu; with callbacks
-	due      map[edition.AppID]bool          // Guarded by mu; to be registered (again)
-	announce map[edition.AppID]bool          // Guarded by mu; OnEndpoint is to be called
-	strays   map[edition.AppID]bool          // Guarded by mu; unknown apps to be unregistered
-	todo     map[edition.Key]edition.Version // Guarded by mu; taken and not yet acked
-	dones    []func()                        // Guarded by mu; of the UPDATEs in todo
-	settling []chan struct{}                 // Guarded by mu; see Settle
-	kicks    []json.RawMessage               // Guarded by mu; see SetKick
-	told     string                          // Guarded by mu; the kick that upstream knows from this process
-	codes    []string                        // Guarded by mu; that came in kicks and are to be confirmed
+	state    *state                  // Guarded by mu
+	unsaved  bool                    // Guarded by mu; state is ahead of its file
+	apps     map[edition.AppID]*App  // Guarded by mu; with callbacks
+	due      map[edition.AppID]bool  // Guarded by mu; to be registered (again)
+	announce map[edition.AppID]bool  // Guarded by mu; OnEndpoint is to be called
+	strays   map[edition.AppID]bool  // Guarded by mu; unknown apps to be unregistered
+	todo     map[edition.Key]arrival // Guarded by mu; taken and not yet acked
+	dones    []func()                // Guarded by mu; of the UPDATEs in todo
+	settling []chan struct{}         // Guarded by mu; see Settle
+	kicks    []json.RawMessage       // Guarded by mu; see SetKick
+	told     string                  // Guarded by mu; the kick that upstream knows from this process
+	codes    []string                // Guarded by mu; that came in kicks and are to be confirmed
 
-	confirming bool // Guarded by mu; upstream waits for codes
+	confirming bool            // Guarded by mu; upstream waits for codes
+	urgency    edition.Urgency // Guarded by mu; see SetUrgency
+
+	asking sync.Mutex // held while upstream is told what is wanted
+
+	seen seen // Owned by the goroutine that calls the apps.
+}
+
+// arrival is what has come for one key.
+type arrival struct {
+	version edition.Version
+	body    *edition.Body // what it carries, or nil
 }
 
 // OpenDevice reads the state file, or makes it, with a new UAID and secret.
@@ -134,9 +157,10 @@ func OpenDevice(cfg DeviceConfig) (*Device, error) {
 		work: make(chan struct{}, 1), sign: make(chan struct{}, 1), woken: make(chan struct{}, 1), kicks: kicks,
 		apps: make(map[edition.AppID]*App), due: make(map[edition.AppID]bool),
 		announce: make(map[edition.AppID]bool), strays: make(map[edition.AppID]bool),
-		todo: make(map[edition.Key]edition.Version),
+		todo:    make(map[edition.Key]arrival),
+		urgency: cfg.Urgency,
 	}
-	cfg.Agents, cfg.Relay, cfg.StoreID, cfg.Custody = []wire.Agent{d.who}, "", "", ""
+	cfg.Agents, cfg.Relay, cfg.StoreID, cfg.Custody, cfg.Bodies = []wire.Agent{d.who}, "", "", "", false
 	cfg.Update, cfg.Refused, cfg.Gone, cfg.Wake = d.take, d.refused, d.gone, nil
 	cfg.Connected = func() {
 		if !d.sleeps() {
@@ -197,14 +221,23 @@ func (d *Device) Endpoint(name string) string {
 // Register adds an app, or gives one that the state file knows its functions.
 // It returns when the state file is written; the endpoint comes to OnEndpoint.
 func (d *Device) Register(app App) error {
+	defer d.want()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	a := d.state.named(app.Name)
 	if a == nil {
-		a = &appState{Name: app.Name, AppID: edition.NewAppID()}
+		a = &appState{Name: app.Name, AppID: edition.NewAppID(), Key: app.Key}
 		d.state.Apps = append(d.state.Apps, a)
 		if err := d.save(); err != nil {
 			d.state.Apps = d.state.Apps[:len(d.state.Apps)-1]
+			return err
+		}
+		d.due[a.AppID] = true
+	} else if !bytes.Equal(a.Key, app.Key) {
+		old := *a
+		a.Key, a.Endpoint = app.Key, ""
+		if err := d.save(); err != nil {
+			*a = old
 			return err
 		}
 		d.due[a.AppID] = true
@@ -219,6 +252,7 @@ func (d *Device) Register(app App) error {
 // Unregister removes the app with a name. Upstream is told now or when it is
 // there again. It returns when the state file is written.
 func (d *Device) Unregister(name string) error {
+	defer d.want()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	a := d.state.named(name)
@@ -259,18 +293,29 @@ func (d *Device) refused(list []edition.UAID) {
 }
 
 // take is the connection's handler: it only notes what came.
-func (d *Device) take(u edition.Update, done func()) {
+func (d *Device) take(u edition.Update, bodies []*edition.Body, done func()) {
 	d.mu.Lock()
-	for _, e := range u {
+	for i, e := range u {
 		if e.UAID != d.who.UAID {
 			d.cfg.Metrics.fault(errForeign)
 			continue
 		}
-		d.todo[e.Key] = max(e.Version, d.todo[e.Key])
+		a := arrival{version: e.Version}
+		if bodies != nil {
+			a.body = bodies[i]
+		}
+		d.note(e.Key, a)
 	}
 	d.dones = append(d.dones, done)
 	d.mu.Unlock()
 	ring(d.work)
+}
+
+// note keeps the greatest version of a key. The caller holds mu.
+func (d *Device) note(k edition.Key, a arrival) {
+	if old, there := d.todo[k]; !there || old.version <= a.version {
+		d.todo[k] = a
+	}
 }
 
 var errForeign = fault(ReasonProtocol, "upstream sent an event for another device")

@@ -1,10 +1,10 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net"
 	"runtime/debug"
 	"slices"
@@ -102,74 +102,6 @@ func (d *Device) callEndpoints() {
 	}
 }
 
-// callVersions calls the apps with what is new, then writes the state file,
-// then acks. What it could not write is not acked, and comes again.
-func (d *Device) callVersions() {
-	d.mu.Lock()
-	todo, dones := d.todo, d.dones
-	d.todo, d.dones = make(map[edition.Key]edition.Version), nil
-	d.mu.Unlock()
-	defer func() {
-		for _, done := range dones {
-			done()
-		}
-	}()
-	acks := make(edition.Update, 0, len(todo))
-	for _, k := range slices.SortedFunc(maps.Keys(todo), edition.Key.Compare) {
-		if d.callVersion(k.AppID, todo[k]) {
-			acks = append(acks, edition.Event{Key: k, Version: todo[k]})
-		}
-	}
-	if len(acks) == 0 {
-		return
-	}
-	d.mu.Lock()
-	var err error
-	if d.unsaved {
-		err = d.save()
-	}
-	d.mu.Unlock()
-	if err != nil {
-		d.cfg.Log.Error("cannot remember versions, not acknowledged", "uaid", d.who.UAID, "err", err)
-		return
-	}
-	if err := d.client.Ack(acks); err != nil {
-		d.cfg.Log.Debug("ack did not leave", "uaid", d.who.UAID, "err", err)
-	}
-}
-
-// callVersion calls one app unless it has seen the version, and reports
-// whether the version may be acked.
-func (d *Device) callVersion(id edition.AppID, v edition.Version) bool {
-	d.mu.Lock()
-	a, app := d.state.app(id), d.apps[id]
-	switch {
-	case a == nil:
-		d.strays[id] = true
-		d.mu.Unlock()
-		ring(d.sign)
-		return false
-	case a.Version != nil && v <= *a.Version:
-		d.mu.Unlock()
-		return true
-	case app == nil:
-		// Known from an earlier run and not registered in this one: it is
-		// called when it comes.
-		k := edition.Key{UAID: d.who.UAID, AppID: id}
-		d.todo[k] = max(v, d.todo[k])
-		d.mu.Unlock()
-		return false
-	}
-	d.mu.Unlock()
-	if app.OnVersion != nil {
-		d.guard(func() { app.OnVersion(v) })
-	}
-	d.mu.Lock()
-	a.Version, d.unsaved = &v, true
-	d.mu.Unlock()
-	return true
-}
-
 func (d *Device) guard(f func()) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -227,13 +159,14 @@ func (d *Device) enrol(ctx context.Context, kick json.RawMessage) error {
 	ctx, cancel := context.WithTimeout(ctx, 4*callTimeout)
 	defer cancel()
 	due, leaving := d.dues()
-	for _, id := range due {
-		endpoint, confirming, err := d.client.register(ctx, d.who, id, kick)
+	for _, a := range due {
+		id := a.AppID
+		endpoint, confirming, err := d.client.register(ctx, d.who, id, a.Key, kick)
 		if err != nil {
 			return fmt.Errorf("register: %w", err)
 		}
 		d.tell(kick, confirming)
-		if err := d.registered(id, endpoint); err != nil {
+		if err := d.registered(id, a.Key, endpoint); err != nil {
 			return err
 		}
 	}
@@ -267,7 +200,7 @@ func (d *Device) enrol(ctx context.Context, kick json.RawMessage) error {
 }
 
 // dues returns the apps to register and those to unregister.
-func (d *Device) dues() (due, leaving []edition.AppID) {
+func (d *Device) dues() (due []appState, leaving []edition.AppID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, a := range d.state.Apps {
@@ -275,7 +208,7 @@ func (d *Device) dues() (due, leaving []edition.AppID) {
 		case a.Leaving:
 			leaving = append(leaving, a.AppID)
 		case d.due[a.AppID]:
-			due = append(due, a.AppID)
+			due = append(due, *a)
 		}
 	}
 	for id := range d.strays {
@@ -284,11 +217,15 @@ func (d *Device) dues() (due, leaving []edition.AppID) {
 	return due, leaving
 }
 
-func (d *Device) registered(id edition.AppID, endpoint string) error {
+func (d *Device) registered(id edition.AppID, key []byte, endpoint string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.due, id)
 	a := d.state.app(id)
+	if a != nil && !bytes.Equal(a.Key, key) { // another key was set meanwhile
+		ring(d.sign)
+		return nil
+	}
+	delete(d.due, id)
 	if a == nil || a.Endpoint == endpoint {
 		return nil
 	}

@@ -139,7 +139,11 @@ type took struct {
 // round polls once, hands the UPDATE over and waits until it is dealt with.
 func (p *poll) round(ctx context.Context, wait time.Duration) (took, error) {
 	cfg := &p.c.cfg
-	req := wire.UpdateRequest{Agents: p.c.known(), Relay: cfg.Relay, Store: cfg.StoreID, Custody: cfg.Custody}
+	w := p.c.wanted()
+	req := wire.UpdateRequest{
+		Agents: p.c.known(), Relay: cfg.Relay, Store: cfg.StoreID, Custody: cfg.Custody,
+		Bodies: w.bodies, Urgency: w.word(),
+	}
 	var sent uint64
 	if req.Ack, sent = p.take(); sent > 0 {
 		wait = 0 // it is answered when the acks are taken
@@ -175,9 +179,9 @@ func (p *poll) hand(ctx context.Context, resp *wire.UpdateResponse) (took, error
 		return took{}, nil
 	}
 	before := p.setWaiting(false)
-	cfg.Metrics.update(len(resp.Updates))
+	events := len(resp.Updates)
 	done := make(chan struct{})
-	cfg.Update(edition.Update(resp.Updates), sync.OnceFunc(func() { close(done) }))
+	p.c.update(p, edition.Update(resp.Updates), resp.Messages, sync.OnceFunc(func() { close(done) }))
 	select {
 	case <-done:
 	case <-ctx.Done():
@@ -190,7 +194,7 @@ func (p *poll) hand(ctx context.Context, resp *wire.UpdateResponse) (took, error
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return took{events: len(resp.Updates), acked: p.asked > before}, nil
+	return took{events: events, acked: p.asked > before}, nil
 }
 
 // refused reports whether a poll failed because upstream does not know the
@@ -219,6 +223,10 @@ func unknown(err error) bool {
 func (p *poll) hello(ctx context.Context, agents []wire.Agent) (accepted, refused []edition.UAID, err error) {
 	cfg := &p.c.cfg
 	req := wire.UpdateRequest{Agents: agents, Relay: cfg.Relay, Store: cfg.StoreID, Custody: cfg.Custody}
+	if cfg.Relay == "" {
+		w := p.c.wanted()
+		req.Bodies, req.Urgency = w.bodies, w.word()
+	}
 	var resp wire.UpdateResponse
 	if _, err := p.c.rest.post(ctx, wire.PathUpdate, 0, &req, &resp); err != nil {
 		return nil, nil, err
@@ -234,8 +242,7 @@ func (p *poll) hello(ctx context.Context, agents []wire.Agent) (accepted, refuse
 	}
 	cfg.besides(&resp)
 	if len(resp.Updates) > 0 {
-		p.c.cfg.Metrics.update(len(resp.Updates))
-		p.c.cfg.Update(edition.Update(resp.Updates), nothing)
+		p.c.update(p, edition.Update(resp.Updates), resp.Messages, nothing)
 	}
 	return accepted, resp.Refused, nil
 }
@@ -253,7 +260,7 @@ func (p *poll) call(ctx context.Context, m *wire.Message) (*wire.Message, error)
 
 // call is a registration, or what belongs to one, as a request.
 func (r *rest) call(ctx context.Context, m *wire.Message, relay string) (*wire.Message, error) {
-	req := wire.RegisterRequest{UAID: m.UAID, Secret: m.Secret, Proof: m.Proof, AppID: m.AppID, Kick: m.Kick, Confirm: m.Confirm, Relay: relay}
+	req := wire.RegisterRequest{UAID: m.UAID, Secret: m.Secret, Proof: m.Proof, AppID: m.AppID, Kick: m.Kick, Key: m.Key, Confirm: m.Confirm, Relay: relay}
 	path := map[string]string{
 		wire.TypeRegister: wire.PathRegister, wire.TypeUnregister: wire.PathUnregister, wire.TypeKick: wire.PathKick,
 	}[m.Type]

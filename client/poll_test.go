@@ -77,7 +77,7 @@ func TestPollDevice(t *testing.T) {
 	cfg := Config{
 		URL: up.serve(t), Mode: ModePoll, Wait: time.Second,
 		Agents: []wire.Agent{{UAID: testUAID(1), Secret: "s"}},
-		Update: func(u edition.Update, done func()) {
+		Update: func(u edition.Update, _ []*edition.Body, done func()) {
 			for _, e := range u {
 				got <- e
 			}
@@ -112,7 +112,7 @@ func TestPollRelay(t *testing.T) {
 	var handed atomic.Int32
 	cfg := Config{
 		URL: up.serve(t), Mode: ModePoll, Wait: time.Second, Relay: "r", StoreID: "id", Token: "tok",
-		Update: func(u edition.Update, done func()) {
+		Update: func(u edition.Update, _ []*edition.Body, done func()) {
 			handed.Add(1)
 			u = append(edition.Update(nil), u...)
 			go func() {
@@ -254,7 +254,7 @@ func TestFallback(t *testing.T) {
 			var cl *Client
 			cl = newClient(t, Config{
 				URL: up.serve(t), Wait: time.Second, Agents: []wire.Agent{{UAID: testUAID(1)}}, Metrics: metrics,
-				Update: func(u edition.Update, done func()) { got <- u[0]; _ = cl.Ack(u); done() },
+				Update: func(u edition.Update, _ []*edition.Body, done func()) { got <- u[0]; _ = cl.Ack(u); done() },
 			})
 			run(t, cl)
 			within(t, got, "an event")

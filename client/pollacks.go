@@ -165,7 +165,7 @@ func (p *poll) postQueue(ctx context.Context) error {
 			n := min(len(u), ackEvents)
 			req := wire.AckRequest{Relay: cfg.Relay}
 			if cfg.Relay == "" {
-				req.Agents = p.c.known()
+				req.Agents, req.Bodies = p.c.known(), p.c.wanted().bodies
 			}
 			switch part := wire.Updates(u[:n]); ackKind(kind) {
 			case ackStored:

@@ -44,6 +44,10 @@ func (s *socket) greet(ctx context.Context) error {
 	s.conn.SetReadDeadline(time.Now().Add(helloTimeout)) //nolint:errcheck // the read will tell
 	cfg := &s.c.cfg
 	m := wire.Message{Type: wire.TypeHello, Relay: cfg.Relay, Store: cfg.StoreID, Custody: cfg.Custody}
+	if cfg.Relay == "" {
+		w := s.c.wanted()
+		m.Bodies, m.Urgency = w.bodies, w.word()
+	}
 	agents := s.c.known()
 	for first := true; first || len(agents) > 0; first = false {
 		n := min(len(agents), maxAgents)
@@ -199,8 +203,8 @@ func readInto(buf []byte, r io.Reader) ([]byte, error) {
 func (s *socket) handle() {
 	switch s.m.Type {
 	case wire.TypeUpdate:
-		s.c.cfg.Metrics.update(len(s.m.Updates))
-		s.c.cfg.Update(edition.Update(s.m.Updates), nothing)
+		s.c.update(s, edition.Update(s.m.Updates), s.m.Messages, nothing)
+		s.m.Messages = nil
 		if s.c.cfg.Relay == "" && cap(s.m.Updates) > 64 {
 			s.m.Updates = nil
 		}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/wire"
 )
 
 // stateFormat is the version of the state file.
@@ -27,6 +28,7 @@ type appState struct {
 	Name     string           `json:"name"`
 	AppID    edition.AppID    `json:"appid"`
 	Endpoint string           `json:"endpoint,omitempty"` // empty until registered
+	Key      wire.Data        `json:"key,omitempty"`      // see App
 	Version  *edition.Version `json:"version,omitempty"`  // the last that the app was called with
 	Leaving  bool             `json:"leaving,omitempty"`  // upstream is still to be told that it is unregistered
 }
@@ -121,6 +123,9 @@ func syncDir(dir string) error {
 	defer d.Close()
 	return d.Sync()
 }
+
+// saw reports whether the app was called with a version, or a greater one.
+func (a *appState) saw(v edition.Version) bool { return a.Version != nil && v <= *a.Version }
 
 func (s *state) app(id edition.AppID) *appState {
 	for _, a := range s.Apps {

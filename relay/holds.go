@@ -46,17 +46,17 @@ func (h *holds) release(uaid edition.UAID) {
 }
 
 // split returns the events of devices that nobody holds, and the others.
-func (h *holds) split(u edition.Update) (free, held edition.Update) {
+func (h *holds) split(l load) (free, held load) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.held) == 0 {
-		return u, nil
+		return l, load{}
 	}
-	for _, e := range u {
+	for i, e := range l.events {
 		if _, taken := h.held[e.UAID]; taken {
-			held = append(held, e)
+			held.add(l, i)
 		} else {
-			free = append(free, e)
+			free.add(l, i)
 		}
 	}
 	return free, held

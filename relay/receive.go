@@ -8,10 +8,23 @@ import (
 	"github.com/edition-push/edition"
 )
 
+// load is events and what each carries; bodies is nil when none does.
+type load struct {
+	events edition.Update
+	bodies []*edition.Body
+}
+
+func (l *load) add(from load, i int) {
+	l.events = append(l.events, from.events[i])
+	if from.bodies != nil {
+		l.bodies = append(l.bodies, from.bodies[i])
+	}
+}
+
 // update takes an UPDATE off the connection. The connection goes on reading
 // while it is being kept.
-func (u *upstream) update(up edition.Update, done func()) {
-	up = slices.Clone(up)
+func (u *upstream) update(up edition.Update, bodies []*edition.Body, done func()) {
+	came := load{slices.Clone(up), bodies}
 	select {
 	case u.slots <- struct{}{}:
 	case <-u.base.Done():
@@ -20,10 +33,10 @@ func (u *upstream) update(up edition.Update, done func()) {
 	u.receiving.Go(func() {
 		defer func() { <-u.slots }()
 		defer done()
-		free, held := u.relay.holds.split(up)
+		free, held := u.relay.holds.split(came)
 		u.keep(u.base, free)
-		for len(held) > 0 {
-			u.relay.holds.wait(u.base, held[0].UAID)
+		for len(held.events) > 0 {
+			u.relay.holds.wait(u.base, held.events[0].UAID)
 			free, held = u.relay.holds.split(held)
 			u.keep(u.base, free)
 			if u.base.Err() != nil {
@@ -35,11 +48,13 @@ func (u *upstream) update(up edition.Update, done func()) {
 
 // keep has events kept, then tells upstream what became of each. What could
 // not be kept is passed over in silence: upstream sends it again.
-func (u *upstream) keep(ctx context.Context, events edition.Update) {
+func (u *upstream) keep(ctx context.Context, l load) {
+	events := l.events
 	if len(events) == 0 {
 		return
 	}
-	results, err := u.relay.deliver(events, edition.Delivery{Adopt: true, Upstream: u.name}).Wait(ctx)
+	how := edition.Delivery{Adopt: true, Upstream: u.name, Bodies: l.bodies}
+	results, err := u.relay.deliver(events, how).Wait(ctx)
 	if err != nil {
 		return // shutting down
 	}

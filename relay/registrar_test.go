@@ -257,8 +257,8 @@ func TestHolds(t *testing.T) {
 	if err := h.acquire(t.Context(), a.uaid); err != nil {
 		t.Fatal(err)
 	}
-	free, held := h.split(edition.Update{a.event(1), b.event(1)})
-	if len(free) != 1 || len(held) != 1 || held[0].UAID != a.uaid {
+	free, held := h.split(load{events: edition.Update{a.event(1), b.event(1)}})
+	if len(free.events) != 1 || len(held.events) != 1 || held.events[0].UAID != a.uaid {
 		t.Errorf("%v %v", free, held)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())

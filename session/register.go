@@ -14,7 +14,7 @@ func (c *conn) onRegistration(m *wire.Message, size int) {
 	kind := m.Type
 	q := wire.RegisterRequest{
 		UAID: m.UAID, Secret: m.Secret, Proof: m.Proof, AppID: m.AppID,
-		Upstream: m.Upstream, Kick: m.Kick, Confirm: m.Confirm, Relay: m.Relay,
+		Upstream: m.Upstream, Kick: m.Kick, Key: m.Key, Confirm: m.Confirm, Relay: m.Relay,
 	}
 	c.work(func(ctx context.Context) {
 		answer, err := c.register(ctx, kind, &q, size)
@@ -71,12 +71,19 @@ func (c *conn) take(uaid edition.UAID) {
 	}
 }
 
+// appKeySize is that of an uncompressed point on P-256 (RFC 8292 §3.2); who
+// makes endpoints checks the point.
+const appKeySize = 65
+
 // register makes or renews a registration, and returns the endpoint when that
 // is durable, and the drivers whose routes wait for a code.
 func (s *Server) register(ctx context.Context, by caller, q *wire.RegisterRequest, proven bool, size int) (endpoint string, confirming []string, err error) {
 	defer func() { s.m.registered(err) }()
 	if q.UAID == nil || q.AppID == nil {
 		return "", nil, fmt.Errorf("%w: a registration names a uaid and an appid", edition.ErrMalformed)
+	}
+	if q.Key != nil && len(q.Key) != appKeySize {
+		return "", nil, fmt.Errorf("%w: a key is an uncompressed point on P-256, %d bytes in base64url", edition.ErrMalformed, appKeySize)
 	}
 	shown, err := by.shown(q.Secret, q.Proof)
 	if err != nil {
@@ -94,7 +101,7 @@ func (s *Server) register(ctx context.Context, by caller, q *wire.RegisterReques
 	}
 	r := edition.Registration{
 		Key:   edition.Key{UAID: *q.UAID, AppID: *q.AppID},
-		Proof: agent.Proof, Owner: by.owner, Upstream: q.Upstream,
+		Proof: agent.Proof, Owner: by.owner, Upstream: q.Upstream, AppKey: q.Key,
 	}
 	if len(q.Kick) > 0 {
 		if r.Routes, err = s.routes(by, q.Kick, size); err != nil {

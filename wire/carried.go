@@ -63,7 +63,7 @@ type Carried struct {
 // long.
 func CarriedSize(b *edition.Body) int {
 	const names = 3*40 + 160
-	return names + 2*(len(b.Encoding)+len(b.Encryption)+len(b.CryptoKey)) + len(b.Data)/3*4 + 8
+	return names + 6*(len(b.Encoding)+len(b.Encryption)+len(b.CryptoKey)) + len(b.Data)/3*4 + 8
 }
 
 // CarriedBy returns the wire form of what the events of an update carry;
@@ -84,10 +84,30 @@ func CarriedBy(u edition.Update, bodies []*edition.Body) []Carried {
 }
 
 // Bodies is the reverse of CarriedBy: what each event of an update carries, nil
-// when none does. What is carried by no event is passed over; a slot without
-// anything is ErrMalformed, as is what no store would take.
-func Bodies(u edition.Update, carried []Carried) ([]*edition.Body, error) {
-	var all []*edition.Body
+// when none does. What is carried by no event is passed over. bad are the
+// events that no store would take: in a slot without a message, or with one
+// that is malformed; good are the others, in the place of u.
+func Bodies(u edition.Update, carried []Carried) (good edition.Update, bodies []*edition.Body, bad edition.Update) {
+	all, wrong := match(u, carried)
+	good = u[:0]
+	for i, e := range u {
+		if wrong[e.Key] || e.AppID.IsSlot() && (all == nil || all[i] == nil) {
+			bad = append(bad, e)
+			continue
+		}
+		if all != nil {
+			all[len(good)] = all[i]
+		}
+		good = append(good, e)
+	}
+	if all != nil {
+		all = all[:len(good)]
+	}
+	return good, all, bad
+}
+
+// match finds the event of each body, and which events have a malformed one.
+func match(u edition.Update, carried []Carried) (all []*edition.Body, wrong map[edition.Key]bool) {
 	for i := range carried {
 		c := &carried[i]
 		k := edition.Key{UAID: c.UAID, AppID: edition.AppID(c.Slot)}
@@ -95,25 +115,33 @@ func Bodies(u edition.Update, carried []Carried) ([]*edition.Body, error) {
 		if !found {
 			continue
 		}
-		urgency, ok := edition.ParseUrgency(c.Urgency)
-		ttl := time.Duration(min(max(1, c.TTL), int64(edition.MaxBodyTTL/time.Second))) * time.Second
-		if !ok || len(c.Data) > edition.MaxBody || max(len(c.Encoding), len(c.Encryption), len(c.CryptoKey)) > edition.MaxBodyHead {
-			return nil, fmt.Errorf("%w: a message of an update is too large, or of an unknown urgency", edition.ErrMalformed)
+		b, ok := c.body()
+		if !ok {
+			if wrong == nil {
+				wrong = make(map[edition.Key]bool)
+			}
+			wrong[k] = true
+			continue
 		}
 		if all == nil {
 			all = make([]*edition.Body, len(u))
 		}
-		all[at] = &edition.Body{
-			AppID: c.AppID, TTL: ttl, Urgency: urgency, Receipt: c.Receipt,
-			Encoding: c.Encoding, Encryption: c.Encryption, CryptoKey: c.CryptoKey, Data: c.Data,
-		}
+		all[at] = b
 	}
-	for i, e := range u {
-		if e.AppID.IsSlot() && (all == nil || all[i] == nil) {
-			return nil, fmt.Errorf("%w: a slot of an update has no message", edition.ErrMalformed)
-		}
+	return all, wrong
+}
+
+func (c *Carried) body() (*edition.Body, bool) {
+	urgency, ok := edition.ParseUrgency(c.Urgency)
+	if !ok || len(c.Data) > edition.MaxBody || max(len(c.Encoding), len(c.Encryption), len(c.CryptoKey)) > edition.MaxBodyHead ||
+		c.AppID == (edition.AppID{}) || !edition.AppID(c.Slot).IsSlot() && edition.AppID(c.Slot) != c.AppID {
+		return nil, false
 	}
-	return all, nil
+	return &edition.Body{
+		AppID: c.AppID, Urgency: urgency, Receipt: c.Receipt,
+		TTL:      time.Duration(min(max(1, c.TTL), int64(edition.MaxBodyTTL/time.Second))) * time.Second,
+		Encoding: c.Encoding, Encryption: c.Encryption, CryptoKey: c.CryptoKey, Data: c.Data,
+	}, true
 }
 
 // AppendCarrying is AppendUpdate with what the events carry: bodies is nil or

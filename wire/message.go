@@ -38,6 +38,7 @@ type Message struct {
 	Upstream string          `json:"upstream,omitempty"`
 	Kick     json.RawMessage `json:"kick,omitempty"`
 	Endpoint string          `json:"endpoint,omitempty"`
+	Key      Data            `json:"key,omitempty"`     // see RegisterRequest
 	Confirm  string          `json:"confirm,omitempty"` // a code that came in a kick
 	// Confirming names the drivers whose routes wait for their code.
 	Confirming []string `json:"confirming,omitempty"`
@@ -54,6 +55,7 @@ type Message struct {
 	// that ask for Bodies in their hello.
 	Messages []Carried `json:"messages,omitempty"`
 	Bodies   bool      `json:"bodies,omitempty"`
+	Urgency  string    `json:"urgency,omitempty"` // in a device's hello: less urgent messages wait
 
 	// error
 	Title      string `json:"title,omitempty"`
@@ -93,8 +95,11 @@ type RegisterRequest struct {
 	AppID    *edition.AppID  `json:"appid,omitempty"`
 	Upstream string          `json:"upstream,omitempty"`
 	Kick     json.RawMessage `json:"kick,omitempty"`
-	Confirm  string          `json:"confirm,omitempty"`
-	Relay    string          `json:"relay,omitempty"`
+	// Key, of a registration, is the only VAPID key that may send to the
+	// endpoint, see [edition.Registration].
+	Key     Data   `json:"key,omitempty"`
+	Confirm string `json:"confirm,omitempty"`
+	Relay   string `json:"relay,omitempty"`
 }
 
 // RegisterResponse answers POST /v1/register.
@@ -120,6 +125,7 @@ type UpdateRequest struct {
 	Wait    string  `json:"wait,omitempty"`   // a Go duration such as "30s"
 	Ack     Updates `json:"ack,omitempty"`    // delivered; applied first
 	Bodies  bool    `json:"bodies,omitempty"` // of a device: as in hello
+	Urgency string  `json:"urgency,omitempty"`
 	Woken   []Woken `json:"woken,omitempty"`
 }
 
