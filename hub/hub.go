@@ -73,6 +73,7 @@ type Hub struct {
 
 	draining atomic.Bool
 	watch    watchers
+	quiet    quiet
 	rescan   chan struct{} // doorbell: a kick was refused, look at the store again
 	shards   [64]shard
 
@@ -218,12 +219,17 @@ func (h *Hub) Detach(party edition.Holder, b Bell) {
 	}
 }
 
-// Pending reports whether anything waits for a party.
+// Pending reports whether anything waits for a party that it is to be woken
+// for, see Urgency.
 func (h *Hub) Pending(party edition.Holder) bool {
 	var buf [1]edition.Event
 	if party.Owner == edition.Direct {
 		u, err := h.store.Pending(buf[:0], edition.Direct, party.UAID)
-		return err == nil && len(u) > 0
+		if err != nil || len(u) == 0 {
+			return false
+		}
+		due, err := h.urgent(u, h.quiet.least(party.UAID))
+		return err == nil && due
 	}
 	for after, more := (edition.Key{}), true; more; {
 		var u edition.Update
