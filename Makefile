@@ -11,10 +11,10 @@ LINT     = $(GO) tool -modfile=tools/go.mod golangci-lint
 RACE     = race=-race; $(GO) build -race runtime/cgo >/dev/null 2>&1 || { race=; \
 	echo "note: no working C compiler for $$($(GO) env GOOS)/$$($(GO) env GOARCH): testing without the race detector" >&2; }
 
-.PHONY: help run build peers test test-long bench fuzz lint fmt vet check clean
+.PHONY: help run build peers test test-long e2e bench fuzz lint fmt vet check clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s  %s\n", $$1, $$2 }' Makefile
 
 run: build ## a server, two relays and three devices in one process, with a transcript
 	@bin/edition demo
@@ -30,6 +30,11 @@ test: peers ## every test, with the race detector
 
 test-long: peers ## the same with the long variants: 50 kills under load and the like
 	@$(RACE); EDITION_LONG=1 $(GO) test $$race -count 1 -timeout 60m $(PKGS)
+
+e2e: ## Firefox and programs of others as devices and app servers; installs firefox-esr and npm packages
+	@scripts/firefox
+	@scripts/npm-peers --must
+	EDITION_E2E=1 $(GO) test -count 1 -timeout $(TIMEOUT) -v -run '^(TestFirefox|TestPeers)' ./e2e
 
 bench: ## the figures of README, each beside its reference (edition bench --help)
 	$(GO) run ./cmd/edition bench
