@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/store/mem"
 )
 
 // boardModel drives a board as a connection does, beside a store of one map,
@@ -260,6 +261,14 @@ func TestBoardAllocations(t *testing.T) {
 }
 
 func TestFit(t *testing.T) {
+	s := &Server{store: mem.New(mem.Options{})}
+	fit := func(u edition.Update) int {
+		_, n, err := s.carry(u, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
 	var u edition.Update
 	for i := range 3000 {
 		u = append(u, edition.Event{Key: edition.Key{UAID: edition.UAID{byte(i >> 8), byte(i)}}, Version: edition.MaxVersion})

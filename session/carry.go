@@ -1,9 +1,29 @@
 package session
 
 import (
+	"fmt"
+
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/wire"
 )
+
+// asks is what a device asks to be told. A relay is told everything.
+type asks struct {
+	whole bool            // what events carry, by their slots; else their apps are told
+	least edition.Urgency // less urgent messages wait
+}
+
+// leastUrgency reads the urgency of a hello: no word asks for everything.
+func leastUrgency(word string) (edition.Urgency, error) {
+	if word == "" {
+		return edition.UrgencyVeryLow, nil
+	}
+	u, ok := edition.ParseUrgency(word)
+	if !ok {
+		return 0, fmt.Errorf("%w: urgency %.20q is none of very-low, low, normal, high", edition.ErrMalformed, word)
+	}
+	return u, nil
+}
 
 // carried is what events carry, by their keys: nil when none carries anything.
 type carried map[edition.Key]*edition.Body
@@ -21,25 +41,103 @@ func (m carried) of(u edition.Update) (all []*edition.Body) {
 	return all
 }
 
-// carry reads what the events of an update carry, and returns how many of them
-// fit into one UPDATE with that. Without whole their apps only are told.
-func (s *Server) carry(u edition.Update, whole bool) (carried, int, error) {
-	all, err := s.store.Bodies(u)
-	if err != nil || all == nil {
-		return nil, len(u), err
-	}
-	m := make(carried)
-	size := len(u) * 102 // as fit counts, at the most
-	for i, b := range all {
-		if b == nil {
-			continue
+// slots is whose messages are in slots.
+type slots map[edition.Key]edition.AppID
+
+func (m carried) slots() (all slots) {
+	for k, b := range m {
+		if k.AppID.IsSlot() {
+			if all == nil {
+				all = make(slots)
+			}
+			all[k] = b.AppID
 		}
-		if size += wire.CarriedSize(b); whole && size > wire.MaxMessage && i > 0 {
-			return m, i, nil
+	}
+	return all
+}
+
+// bodiesAtOnce is how many bodies are read together, about what fits into one
+// UPDATE, so that much pending costs no memory; a few more where events carry
+// nothing.
+const bodiesAtOnce, bodiesAtMost = 16, 64
+
+// eachBody calls do with each event, in order, and what it carries, until do
+// returns false.
+func (s *Server) eachBody(u edition.Update, do func(i int, b *edition.Body) bool) error {
+	for i, step := 0, bodiesAtOnce; i < len(u); {
+		part := u[i:min(len(u), i+step)]
+		bodies, err := s.store.Bodies(part)
+		if err != nil {
+			return err
+		}
+		if step = bodiesAtOnce; bodies == nil {
+			step = bodiesAtMost
+		}
+		for j := range part {
+			var b *edition.Body
+			if bodies != nil {
+				b = bodies[j]
+			}
+			if !do(i+j, b) {
+				return nil
+			}
+		}
+		i += len(part)
+	}
+	return nil
+}
+
+// carry reads what the events of an update carry, and returns how many of them
+// fit into one UPDATE of wire.MaxUpdate events and wire.MaxMessage bytes, with
+// that. Without whole, only whose they are is read.
+func (s *Server) carry(u edition.Update, whole bool) (m carried, n int, err error) {
+	const (
+		head  = 64 // {"type":"update","id":…,"updates":{}}
+		agent = 42 // "<36>":{},
+		event = 60 // "<36>":<19>,
+	)
+	size := head
+	err = s.eachBody(u, func(i int, b *edition.Body) bool {
+		if i == 0 || u[i].UAID != u[i-1].UAID {
+			size += agent
+		}
+		size += event
+		if b != nil && whole {
+			size += wire.CarriedSize(b)
+		}
+		if i > 0 && size > wire.MaxMessage || i == wire.MaxUpdate {
+			return false
+		}
+		n = i + 1
+		switch {
+		case b == nil:
+			return true
+		case m == nil:
+			m = make(carried)
+		}
+		if !whole {
+			b = &edition.Body{AppID: b.AppID}
 		}
 		m[u[i].Key] = b
+		return true
+	})
+	return m, n, err
+}
+
+// urgent leaves out the messages of u, from an index on, that a device does not
+// ask for.
+func (s *Server) urgent(u edition.Update, from int, least edition.Urgency) (edition.Update, error) {
+	if least == edition.UrgencyVeryLow || from == len(u) {
+		return u, nil
 	}
-	return m, len(u), nil
+	out := u[:from]
+	err := s.eachBody(u[from:], func(i int, b *edition.Body) bool {
+		if e := u[from+i]; !e.AppID.IsSlot() || b != nil && b.Urgency >= least {
+			out = append(out, e)
+		}
+		return true
+	})
+	return out, err
 }
 
 // shown returns events as a device is told of them that knows no bodies: those
@@ -58,28 +156,26 @@ func (m carried) shown(u edition.Update) edition.Update {
 	return out.Normalize()
 }
 
-// matches reports whether an ack of a device that knows no bodies means an
-// event in a slot: the app's, at or below the version named.
-func (m carried) matches(e, acked edition.Event) bool {
-	b := m[e.Key]
-	return b != nil && e.AppID.IsSlot() && e.UAID == acked.UAID && b.AppID == acked.AppID && e.Version <= acked.Version
-}
-
-func (c *conn) appendUpdate(dst []byte, id uint64, u edition.Update, m carried) []byte {
+// appendUpdate appends an UPDATE as a peer asks for it.
+func (m carried) appendUpdate(dst []byte, id uint64, u edition.Update, whole bool) []byte {
 	switch {
 	case len(m) == 0:
 		return wire.AppendUpdate(dst, id, u)
-	case c.bodies:
+	case whole:
 		return wire.AppendCarrying(dst, id, u, m.of(u))
 	}
 	return wire.AppendUpdate(dst, id, m.shown(u))
 }
 
-// takeBodies notes that a device wants to be told what events carry.
-func (c *conn) takeBodies() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.bodies = true
+// meant reports whether an ack of a device that knows no bodies means an event:
+// one in a slot of the app, at or below the version named.
+func meant(e edition.Event, app edition.AppID, acked edition.Update) bool {
+	for _, a := range acked {
+		if e.UAID == a.UAID && app == a.AppID && e.Version <= a.Version {
+			return true
+		}
+	}
+	return false
 }
 
 // unmap adds to an ack the events in flight that the device was told of by
@@ -87,22 +183,20 @@ func (c *conn) takeBodies() {
 func (b *board) unmap(acked edition.Update) edition.Update {
 	out := acked
 	for _, f := range b.flights {
-		if len(f.bodies) == 0 {
+		if len(f.slots) == 0 {
 			continue
 		}
 		for _, e := range f.events {
-			for _, a := range acked {
-				if e.Version != landed && f.bodies.matches(e, a) {
-					out = append(out, e)
-					break
-				}
+			if app, ok := f.slots[e.Key]; ok && e.Version != landed && meant(e, app, acked) {
+				out = append(out, e)
 			}
 		}
 	}
 	return out.Normalize()
 }
 
-// unmap adds to the ack of a poll the events in slots that it means.
+// unmap adds to an ack over REST the events in slots that it means: the store
+// knows which of them were sent.
 func (s *Server) unmap(owner edition.Owner, acked edition.Update) (edition.Update, error) {
 	out := acked
 	for i, a := range acked {
@@ -113,20 +207,14 @@ func (s *Server) unmap(owner edition.Owner, acked edition.Update) (edition.Updat
 		if err != nil {
 			return nil, err
 		}
-		m, _, err := s.carry(u, false)
-		if err != nil || m == nil {
-			if err != nil {
-				return nil, err
+		err = s.eachBody(u, func(i int, b *edition.Body) bool {
+			if b != nil && u[i].AppID.IsSlot() && meant(u[i], b.AppID, acked) {
+				out = append(out, u[i])
 			}
-			continue
-		}
-		for _, e := range u {
-			for _, b := range acked {
-				if m.matches(e, b) {
-					out = append(out, e)
-					break
-				}
-			}
+			return true
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
 	return out.Normalize(), nil

@@ -48,15 +48,16 @@ type conn struct {
 
 	mu       sync.Mutex // guards what follows
 	board    board
-	owner    edition.Owner // of a relay that said hello
-	linked   *peer         // the relay whose calls go over this connection
-	greeted  bool          // a hello or a register has come
-	bodies   bool          // it is told what events carry, by their slots
-	mapped   bool          // it was told of events in slots by their apps
-	flushing bool          // a flush is running, or will be by who set it
-	stalled  bool          // the store failed under a flush; the wheel tries again
-	closing  bool          // its end is decided: nothing is taken or sent any more
-	deadline time.Duration // until when it must be greeted; when a closing one is cut off
+	owner    edition.Owner   // of a relay that said hello
+	linked   *peer           // the relay whose calls go over this connection
+	greeted  bool            // a hello or a register has come
+	bodies   bool            // it is told what events carry, by their slots
+	urgency  edition.Urgency // less urgent messages wait
+	mapped   bool            // it was told of events in slots by their apps
+	flushing bool            // a flush is running, or will be by who set it
+	stalled  bool            // the store failed under a flush; the wheel tries again
+	closing  bool            // its end is decided: nothing is taken or sent any more
+	deadline time.Duration   // until when it must be greeted; when a closing one is cut off
 
 	slot, at int32 // Guarded by the wheel.
 }
@@ -160,12 +161,20 @@ func (c *conn) hold(uaids []edition.UAID) {
 	if !c.admit(uaids) {
 		return
 	}
+	least := c.least()
 	for _, uaid := range uaids {
+		c.s.hub.Urgency(uaid, least)
 		c.s.hub.Attach(edition.Holder{UAID: uaid}, c)
 	}
 	if !c.ringAll(uaids) { // ended meanwhile
 		c.detach(uaids)
 	}
+}
+
+func (c *conn) least() edition.Urgency {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.urgency
 }
 
 func (c *conn) admit(uaids []edition.UAID) bool {

@@ -14,7 +14,7 @@ type flight struct {
 	left   int            // events that have not landed
 	due    time.Duration  // when to send again, on the server's clock
 	made   bool           // false until launch: then its events are not known yet
-	bodies carried        // of events that are shown to the device by their apps
+	slots  slots          // whose messages flew, where the device names their apps
 }
 
 // landed marks an event of a flight that is done with.

@@ -17,6 +17,7 @@ const lookups = 512
 type scratch struct {
 	owner  edition.Owner
 	uaids  []edition.UAID
+	asks   asks
 	events edition.Update
 	bodies carried // what the events carry
 }
@@ -62,7 +63,7 @@ func (c *conn) flushOne(sc *scratch, now bool) bool {
 	var err error
 	var rest *edition.UAID
 	if len(sc.uaids) > 0 || !walk.on {
-		rest, err = c.look(sc)
+		rest, err = c.s.look(sc)
 	} else {
 		err = c.walk(sc, f, walk)
 	}
@@ -85,7 +86,7 @@ func (c *conn) flushOne(sc *scratch, now bool) bool {
 		return true
 	}
 	out := newFrame()
-	out.b = c.appendUpdate(out.b, id, events, sc.bodies)
+	out.b = sc.bodies.appendUpdate(out.b, id, events, sc.asks.whole)
 	if now {
 		c.post(websocket.TextMessage, out)
 		return true
@@ -107,7 +108,7 @@ func (c *conn) claim(sc *scratch) (*flight, scan) {
 		return nil, scan{}
 	}
 	f := c.board.begin()
-	sc.owner = c.owner
+	sc.owner, sc.asks = c.owner, asks{c.bodies, c.urgency}
 	sc.uaids = c.board.take(sc.uaids[:0], f, lookups)
 	return f, c.board.scan
 }
@@ -117,10 +118,10 @@ func (c *conn) launch(f *flight, sc *scratch, rest *edition.UAID) (uint64, editi
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	events := c.board.launch(f, sc.uaids, sc.events, rest)
-	f.bodies = nil
-	if len(sc.bodies) > 0 && (!c.bodies || c.talk != nil) {
-		f.bodies, c.mapped = sc.bodies, !c.bodies
+	if f.slots = nil; !sc.asks.whole || c.talk != nil {
+		f.slots = sc.bodies.slots()
 	}
+	c.mapped = c.mapped || !sc.asks.whole && f.slots != nil
 	if len(events) > 0 {
 		f.due = c.s.clock() + c.s.limits.backoff(c.board.tries(f))
 	}
@@ -129,11 +130,15 @@ func (c *conn) launch(f *flight, sc *scratch, rest *edition.UAID) (uint64, editi
 
 // look reads what is pending for the claimed UAIDs, as much as fits into one
 // UPDATE. rest is the first UAID of which not all does.
-func (c *conn) look(sc *scratch) (rest *edition.UAID, err error) {
+func (s *Server) look(sc *scratch) (rest *edition.UAID, err error) {
 	slices.SortFunc(sc.uaids, edition.UAID.Compare)
 	sc.events = sc.events[:0]
 	for i := range sc.uaids {
-		if sc.events, err = c.s.store.Pending(sc.events, sc.owner, sc.uaids[i]); err != nil {
+		from := len(sc.events)
+		if sc.events, err = s.store.Pending(sc.events, sc.owner, sc.uaids[i]); err != nil {
+			return nil, err
+		}
+		if sc.events, err = s.urgent(sc.events, from, sc.asks.least); err != nil {
 			return nil, err
 		}
 		if len(sc.events) >= wire.MaxUpdate {
@@ -143,8 +148,8 @@ func (c *conn) look(sc *scratch) (rest *edition.UAID, err error) {
 			break
 		}
 	}
-	n := fit(sc.events)
-	if sc.bodies, n, err = c.s.carry(sc.events[:n], c.bodies); err != nil {
+	var n int
+	if sc.bodies, n, err = s.carry(sc.events, sc.asks.whole); err != nil {
 		return nil, err
 	}
 	if n < len(sc.events) {
@@ -160,8 +165,8 @@ func (c *conn) walk(sc *scratch, f *flight, at scan) error {
 	if err != nil {
 		return err
 	}
-	n := fit(found)
-	if sc.bodies, n, err = c.s.carry(found[:n], c.bodies); err != nil {
+	var n int
+	if sc.bodies, n, err = c.s.carry(found, sc.asks.whole); err != nil {
 		return err
 	}
 	if n < len(found) {
@@ -197,28 +202,4 @@ func (c *conn) stall(f *flight, sc *scratch, walk scan, err error) {
 		}
 	}
 	c.stalled, c.flushing = true, false
-}
-
-// fit returns how many of the events, which stand in order, fit into one
-// UPDATE of wire.MaxUpdate events and wire.MaxMessage bytes.
-func fit(u edition.Update) int {
-	if len(u) <= 600 { // 42+60 bytes each at most
-		return len(u)
-	}
-	const (
-		head  = 64 // {"type":"update","id":…,"updates":{}}
-		agent = 42 // "<36>":{},
-		event = 60 // "<36>":<19>,
-	)
-	size := head
-	for i, e := range u {
-		if i == 0 || e.UAID != u[i-1].UAID {
-			size += agent
-		}
-		size += event
-		if size > wire.MaxMessage || i == wire.MaxUpdate {
-			return i
-		}
-	}
-	return len(u)
 }

@@ -202,11 +202,38 @@ func (c *conn) onHello(m *wire.Message) {
 	case c.peer != nil || m.Relay != "":
 		c.onRelayHello(m)
 	default:
-		if m.Bodies {
-			c.takeBodies()
+		if err := c.ask(m); err != nil {
+			c.refuse(err, wire.TypeHello)
+			return
 		}
 		c.onAgents(m.Agents)
 	}
+}
+
+// ask notes what a device asks to be told. What was held back, and is not any
+// more, is looked at.
+func (c *conn) ask(m *wire.Message) error {
+	least, err := leastUrgency(m.Urgency)
+	if err != nil {
+		return err
+	}
+	for _, uaid := range c.asked(m, least) {
+		c.s.hub.Urgency(uaid, least)
+		c.ringAll([]edition.UAID{uaid})
+	}
+	return nil
+}
+
+// asked returns the devices that are held and have another urgency now.
+func (c *conn) asked(m *wire.Message, least edition.Urgency) []edition.UAID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bodies = c.bodies || m.Bodies
+	if m.Urgency == "" || least == c.urgency {
+		return nil
+	}
+	c.urgency = least
+	return c.board.all()
 }
 
 func (c *conn) greet() {
@@ -238,16 +265,20 @@ func (c *conn) onAgents(claims []wire.Agent) {
 func (c *conn) greeting(a admitted) {
 	f := newFrame()
 	defer f.free()
-	f.b = appendUAIDs(append(f.b, `{"type":"hello","status":200,"uaids":[`...), a.uaids)
-	f.b = append(appendUAIDs(append(f.b, `],"refused":[`...), a.refused), ']')
-	if len(a.gone) > 0 {
-		b, _ := json.Marshal(a.gone)
-		f.b = append(append(f.b, `,"gone":`...), b...)
-	}
-	f.b = append(f.b, '}')
+	f.b = a.appendHello(f.b)
 	if err := c.send(websocket.TextMessage, f); err != nil {
 		c.end(0, "", reasonWrite)
 	}
+}
+
+func (a *admitted) appendHello(b []byte) []byte {
+	b = appendUAIDs(append(b, `{"type":"hello","status":200,"uaids":[`...), a.uaids)
+	b = append(appendUAIDs(append(b, `],"refused":[`...), a.refused), ']')
+	if len(a.gone) > 0 {
+		gone, _ := json.Marshal(a.gone) // of strings
+		b = append(append(b, `,"gone":`...), gone...)
+	}
+	return append(b, '}')
 }
 
 func appendUAIDs(b []byte, uaids []edition.UAID) []byte {

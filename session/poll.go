@@ -19,7 +19,7 @@ type poll struct {
 	s     *Server
 	by    caller
 	uaids []edition.UAID // of a device's poll: whose updates
-	whole bool           // it is told what events carry, by their slots
+	asks  asks
 	hub   *hub.Hub
 
 	bell   chan struct{} // doorbell
@@ -71,6 +71,10 @@ func (s *Server) restUpdate(q *request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	least, err := leastUrgency(m.Urgency)
+	if err != nil {
+		return 0, nil, err
+	}
 	if err := s.named(q, m.Relay, m.Store); err != nil {
 		return 0, nil, err
 	}
@@ -98,7 +102,13 @@ func (s *Server) restUpdate(q *request) (int, any, error) {
 	if err := s.pollAck(q.by, edition.Update(m.Ack), a.uaids, m.Bodies); err != nil {
 		return 0, nil, err
 	}
-	p := &poll{s: s, by: q.by, uaids: a.uaids, whole: m.Bodies || q.by.relay(), hub: s.hub, bell: make(chan struct{}, 1)}
+	p := &poll{s: s, by: q.by, uaids: a.uaids, asks: asks{whole: true}, hub: s.hub, bell: make(chan struct{}, 1)}
+	if !q.by.relay() {
+		p.asks = asks{m.Bodies, least}
+		for _, uaid := range a.uaids {
+			s.hub.Urgency(uaid, least)
+		}
+	}
 	answer := wire.UpdateResponse{Refused: a.refused, Gone: a.gone}
 	if q.by.relay() {
 		q.by.peer.calls.polls(p.waits(wait), s.clock())
@@ -248,31 +258,16 @@ func (p *poll) next() (edition.Update, error) {
 }
 
 // look reads what is pending for UAIDs, as much as fits into one answer.
-func (p *poll) look(uaids []edition.UAID) (u edition.Update, err error) {
-	for _, uaid := range uaids {
-		if u, err = p.s.store.Pending(u, p.by.owner, uaid); err != nil {
-			return nil, err
-		}
-		if len(u) >= wire.MaxUpdate {
-			break
-		}
-	}
-	u = u.Normalize()
-	return p.fit(u)
-}
-
-// fit returns as much of an update as fits into one answer, and notes what it
-// carries.
-func (p *poll) fit(u edition.Update) (edition.Update, error) {
-	u = u[:fit(u)]
-	m, n, err := p.s.carry(u, p.whole)
-	p.bodies = m
-	return u[:n], err
+func (p *poll) look(uaids []edition.UAID) (edition.Update, error) {
+	sc := scratch{owner: p.by.owner, uaids: slices.Clone(uaids), asks: p.asks}
+	_, err := p.s.look(&sc)
+	p.bodies = sc.bodies
+	return sc.events, err
 }
 
 // show is an update as the caller is told of it.
 func (p *poll) show(u edition.Update) (wire.Updates, []wire.Carried) {
-	if !p.whole {
+	if !p.asks.whole {
 		return wire.Updates(p.bodies.shown(u)), nil
 	}
 	return wire.Updates(u), wire.CarriedBy(u, p.bodies.of(u))
@@ -300,11 +295,12 @@ func (p *poll) scan() (edition.Update, error) {
 			after, wrapped = edition.Key{}, true
 		}
 	}
-	u, err := p.fit(u)
-	if err != nil {
+	var n int
+	var err error
+	if p.bodies, n, err = p.s.carry(u, p.asks.whole); err != nil {
 		return nil, err
 	}
-	if len(u) > 0 {
+	if u = u[:n]; n > 0 {
 		after = u[len(u)-1].Key
 	}
 	peer.mu.Lock()

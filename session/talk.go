@@ -226,24 +226,20 @@ func (d *Device) Ack(u edition.Update) {
 // AckApps is Ack for a device that knows no slots: each event names an app, and
 // means the app's own version and the messages in flight for it that have this
 // version.
-func (d *Device) AckApps(u edition.Update) { d.Ack(d.c.meant(u)) }
+func (d *Device) AckApps(u edition.Update) { d.Ack(d.c.withSlots(u)) }
 
-// meant adds to an ack the messages in flight that it means.
-func (c *conn) meant(acked edition.Update) edition.Update {
+// withSlots adds to an ack the messages in flight that it means.
+func (c *conn) withSlots(acked edition.Update) edition.Update {
 	out := acked
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range c.board.flights {
-		if len(f.bodies) == 0 {
+		if len(f.slots) == 0 {
 			continue
 		}
 		for _, e := range f.events {
-			b := f.bodies[e.Key]
-			if b == nil || !e.AppID.IsSlot() {
-				continue
-			}
-			own := edition.Event{Key: edition.Key{UAID: e.UAID, AppID: b.AppID}, Version: e.Version}
-			if slices.Contains(acked, own) {
+			app, ok := f.slots[e.Key]
+			if ok && slices.Contains(acked, edition.Event{Key: edition.Key{UAID: e.UAID, AppID: app}, Version: e.Version}) {
 				out = append(out, e)
 			}
 		}
