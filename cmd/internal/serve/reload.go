@@ -128,6 +128,8 @@ func (n *Node) reloadAll(p Parts, had []kickdrivers.Entry) ([]kickdrivers.Entry,
 func (n *Node) ownReloads() []Reloader {
 	return []Reloader{
 		{What: "certificates", Read: func(c configs.Node) (func(), error) { return n.certs.reload(c.TLS) }},
+		{What: "certificates of the gateway", Read: func(c configs.Node) (func(), error) { return n.gateway.certs.reload(c.Gateway.TLS) }},
+		{What: "certificates of the wake-up API", Read: func(c configs.Node) (func(), error) { return n.wakeup.certs.reload(c.Wakeup.TLS) }},
 		{What: "log.level", Read: func(c configs.Node) (func(), error) {
 			if n.level == nil || n.level.Level() == levelOf(c.Log) {
 				return nil, nil
