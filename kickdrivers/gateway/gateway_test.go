@@ -273,7 +273,7 @@ func TestFaults(t *testing.T) {
 		"token: is not given":     func(c *gateway.Config) { c.Token = driver.Secret{} },
 		"token: open /no/such":    func(c *gateway.Config) { c.Token = driver.Secret{File: "/no/such"} },
 		"token: and certificates": func(c *gateway.Config) { c.URL, c.Relay = "", "x" },
-		"ca_file: ":               func(c *gateway.Config) { c.TLS.CAFile = "/no/such" },
+		"tls.ca_file: ":           func(c *gateway.Config) { c.TLS.CAFile = "/no/such" },
 		`drivers[0]: "A B"`:       func(c *gateway.Config) { c.Drivers = []string{"A B"} },
 		"wait: 2m":                func(c *gateway.Config) { c.Wait = 2 * time.Minute },
 		"timeout: 1ms":            func(c *gateway.Config) { c.Timeout = time.Millisecond },
