@@ -49,6 +49,7 @@ var layers = []struct {
 	{"internal/nearest", "", ""},
 	{"kickdrivers/driver", "", ""},
 	{"kickdrivers/udp", "kickdrivers/driver", "golang.org/x/net golang.org/x/sys"},
+	{"kickdrivers/udp/udpsim", "", ""},
 	{"kickdrivers/log", "kickdrivers/driver", ""},
 	{"kickdrivers/outbound", "", ""},
 	{"kickdrivers/webpush", "kickdrivers/driver kickdrivers/outbound", "github.com/golang-jwt/jwt/v5"},
