@@ -140,6 +140,18 @@ func (s *Server) name(ctx context.Context, p *peer, name, id string) (edition.Ow
 	return owner, nil
 }
 
+// report applies what a relay reports of its own store, unless that is another
+// one by now: what the old one had is lost. No hello comes in between. store is
+// empty where the report does not say.
+func (p *peer) report(store string, apply func() error) (stale bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if store != "" && store != p.storeID {
+		return true, nil
+	}
+	return false, apply()
+}
+
 // grant settles the custody that a relay gets.
 func (p *peer) grant(asked string) (string, error) {
 	switch asked {

@@ -31,7 +31,8 @@ type conn struct {
 	workers chan struct{}   // of a relay: bounds its messages being worked on
 
 	// Owned by the goroutine in serve.
-	self   *peer // which of those that share peer's token it is: peer until its hello
+	self   *peer  // which of those that share peer's token it is: peer until its hello
+	store  string // the ID of the relay's own store, as its hello said
 	rate   bucket
 	faults uint8
 

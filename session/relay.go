@@ -61,7 +61,7 @@ func (c *conn) enter(m *wire.Message) (custody string, err error) {
 	if err != nil {
 		return "", err
 	}
-	c.self = self
+	c.self, c.store = self, m.Store
 	if custody, err = self.grant(m.Custody); err != nil {
 		return "", err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/edition-push/edition"
@@ -344,4 +345,55 @@ func TestSharedToken(t *testing.T) {
 	second.barrier()
 	d.wantState(v.Key, "none")
 	first.barrier()
+}
+
+// What a relay reports of a store that it has lost meanwhile counts for nothing:
+// its new store does not have the event.
+func TestReportsOfALostStore(t *testing.T) {
+	d := open(t, nil)
+	poll := func(store string) string {
+		t.Helper()
+		status, body := d.post(wire.PathUpdate, wire.UpdateRequest{Relay: "r1", Store: store}, relayToken)
+		if status != 200 && status != 204 {
+			t.Fatal(status, body)
+		}
+		return body
+	}
+	poll("one")
+	owner, err := d.store.Relay(t.Context(), "r1", "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := d.registered(owner)
+	d.deliver(v.Key, 5)
+	if body := poll("one"); !strings.Contains(body, v.UAID.String()) {
+		t.Fatal("no update:", body)
+	}
+	if body := poll("two"); !strings.Contains(body, v.UAID.String()) {
+		t.Fatal("no update:", body)
+	}
+	u := wire.Updates{event(v, 5)}
+	for _, late := range []wire.AckRequest{
+		{Relay: "r1", Store: "one", State: wire.AckStored, Updates: u},
+		{Relay: "r1", Store: "one", Refuse: u},
+	} {
+		if status, body := d.post(wire.PathAck, late, relayToken); status != 204 {
+			t.Error(status, body)
+		}
+		if body := poll("two"); !strings.Contains(body, v.UAID.String()) {
+			t.Error("the new store is not sent what the old one had:", body)
+		}
+	}
+	// On a connection that has not noticed yet that it was replaced.
+	if err := d.ownReport(d.peers[0], "one", owner, edition.Update(u), edition.AckStored); err != nil {
+		t.Error(err)
+	}
+	if body := poll("two"); !strings.Contains(body, v.UAID.String()) {
+		t.Error("the new store is not sent what the old one had:", body)
+	}
+	// The device has it all the same, whichever store says so.
+	if status, body := d.post(wire.PathAck, wire.AckRequest{Relay: "r1", Store: "one", Updates: u}, relayToken); status != 204 {
+		t.Error(status, body)
+	}
+	d.wantState(v.Key, edition.StateDelivered)
 }

@@ -130,6 +130,7 @@ type UpdateResponse struct {
 type AckRequest struct {
 	Agents  []Agent        `json:"agents,omitempty"`
 	Relay   string         `json:"relay,omitempty"`
+	Store   string         `json:"store,omitempty"` // the ID of the relay's store that State and Refuse speak of
 	State   string         `json:"state,omitempty"`
 	UAIDs   []edition.UAID `json:"uaids,omitempty"` // refused with 409 when Updates is absent
 	Updates Updates        `json:"updates,omitempty"`
