@@ -25,7 +25,7 @@ import (
 // TestFaults breaks a good configuration in one way each.
 func TestFaults(t *testing.T) {
 	p := start(t, fcmsim.Options{})
-	good := readAccount(t, filepath.Join(p.dir, fcmsim.FileAccount))
+	good := readAccount(t, filepath.Join(p.dir, fcmsim.AccountFile))
 	// with returns a change of the configuration to an account that is another.
 	with := func(key, value string) func(*fcm.Config) {
 		return func(c *fcm.Config) {
@@ -86,7 +86,7 @@ func TestFaults(t *testing.T) {
 // TestAccounts are key files that differ from Google's present ones.
 func TestAccounts(t *testing.T) {
 	p := start(t, fcmsim.Options{})
-	good := readAccount(t, filepath.Join(p.dir, fcmsim.FileAccount))
+	good := readAccount(t, filepath.Join(p.dir, fcmsim.AccountFile))
 	good["private_key"] = string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(accountKey())}))
 	delete(good, "project_id")
 	c := p.config()
@@ -109,7 +109,7 @@ func TestAccounts(t *testing.T) {
 // TestWrongProof is refused by the token endpoint, and no target's fault.
 func TestWrongProof(t *testing.T) {
 	p := start(t, fcmsim.Options{})
-	good := readAccount(t, filepath.Join(p.dir, fcmsim.FileAccount))
+	good := readAccount(t, filepath.Join(p.dir, fcmsim.AccountFile))
 	other, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)

@@ -23,6 +23,7 @@ import (
 	"github.com/edition-push/edition/kickdrivers/fcm/fcmsim"
 	"github.com/edition-push/edition/kickdrivers/kicktest"
 	"github.com/edition-push/edition/kickdrivers/outbound"
+	"github.com/edition-push/edition/kickdrivers/simtls"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -99,8 +100,8 @@ func start(t *testing.T, o fcmsim.Options) *peer {
 func (p *peer) config() fcm.Config {
 	c := fcm.DefaultConfig()
 	c.Host = p.URL()
-	c.ServiceAccount = driver.Secret{File: filepath.Join(p.dir, fcmsim.FileAccount)}
-	c.TLS = outbound.TLS{CAFile: filepath.Join(p.dir, fcmsim.FileCA)}
+	c.ServiceAccount = driver.Secret{File: filepath.Join(p.dir, fcmsim.AccountFile)}
+	c.TLS = outbound.TLS{CAFile: filepath.Join(p.dir, simtls.CAFile)}
 	c.Timeout = wait
 	return c
 }

@@ -93,12 +93,16 @@ func Start(o Options) (*Server, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	var err error
-	if s.secrets, err = newSecrets(o.Topics); err != nil {
-		return nil, err
+	if len(o.Topics) == 0 {
+		return nil, errors.New("no topics")
 	}
 	var lc net.ListenConfig
+	var err error
 	if s.listener, err = lc.Listen(context.Background(), "tcp", o.Addr); err != nil {
+		return nil, err
+	}
+	if s.secrets, err = newSecrets(s.listener.Addr()); err != nil {
+		s.listener.Close()
 		return nil, err
 	}
 	only := new(http.Protocols)

@@ -167,7 +167,7 @@ func (k *Kick) readHeader(h http.Header, topics []string) (reason string) {
 // push certificate of this server, or a provider token signed with its key.
 func (s *Server) prove(r *http.Request) (reason string) {
 	if certs := r.TLS.PeerCertificates; len(certs) > 0 {
-		_, err := certs[0].Verify(x509.VerifyOptions{Roots: s.secrets.roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+		_, err := certs[0].Verify(x509.VerifyOptions{Roots: s.secrets.authority.Pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 		if err != nil {
 			return "BadCertificate"
 		}
