@@ -21,7 +21,7 @@ func (c *conn) onRelayHello(m *wire.Message) {
 			c.resume(paused)
 			return
 		}
-		answer.Custody, answer.Gone = custody, c.s.relayGone(c.caller().owner)
+		answer.Custody, answer.Gone, answer.Way = custody, c.s.relayGone(c.caller().owner), c.s.way()
 	}
 	by := c.caller()
 	switch {

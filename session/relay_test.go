@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/wire"
@@ -396,4 +397,29 @@ func TestReportsOfALostStore(t *testing.T) {
 		t.Error(status, body)
 	}
 	d.wantState(v.Key, edition.StateDelivered)
+}
+
+// A relay that is above this place cannot be below it.
+func TestLoopIsRefused(t *testing.T) {
+	d := open(t, func(o *Options) { o.Way = func() []string { return []string{"here", "above"} } })
+	for _, store := range []string{"here", "above"} {
+		c := d.connect(relayToken)
+		c.say(wire.Message{Type: wire.TypeHello, Relay: "r1", Store: store})
+		c.wantError(409, wire.TypeHello, "form a loop")
+		if status, body := d.post(wire.PathUpdate, wire.UpdateRequest{Relay: "r1", Store: store}, relayToken); status != 409 {
+			t.Error(status, body)
+		}
+	}
+	c := d.connect(relayToken)
+	c.say(wire.Message{Type: wire.TypeHello, Relay: "r1", Store: "below"})
+	if m := c.hear(wire.TypeHello); !slices.Equal(m.Way, []string{"here", "above"}) {
+		t.Errorf("%+v", m)
+	}
+	if !d.Below("below") || d.Below("here") || d.Below("") {
+		t.Error("who is below is not known")
+	}
+	c.ws.Close()
+	for d.Below("below") {
+		time.Sleep(time.Millisecond)
+	}
 }

@@ -30,6 +30,10 @@ type Options struct {
 	// says why the operator does not allow them. from is the device's address,
 	// size that of its message in bytes. nil: nobody can be kicked.
 	CheckKick func(kick json.RawMessage, from netip.Addr, size int) (edition.Routes, error)
+	// Way returns the ID of this store and those of the stores above it: a
+	// relay with one of them is this one's upstream, and cannot be below it.
+	// nil: nothing is above.
+	Way func() []string
 	// Challenge, if not nil, has codes sent to the routes of a device or relay
 	// that wait for one. It must not block.
 	Challenge func(who edition.Holder)
@@ -50,6 +54,7 @@ type Server struct {
 	registrar edition.Registrar
 	peers     []*peer
 	checkKick func(json.RawMessage, netip.Addr, int) (edition.Routes, error)
+	way       func() []string
 	sendCodes func(edition.Holder)
 	wakeable  func(edition.Routes) bool
 	limits    Limits
@@ -73,11 +78,14 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{
 		hub: o.Hub, store: o.Store, registrar: o.Registrar, checkKick: o.CheckKick,
-		sendCodes: o.Challenge, wakeable: o.Wakeable, limits: o.Limits.withDefaults(), log: o.Log, m: newMetrics(o.Metrics),
+		way: o.Way, sendCodes: o.Challenge, wakeable: o.Wakeable, limits: o.Limits.withDefaults(), log: o.Log, m: newMetrics(o.Metrics),
 		started: time.Now(), draining: make(chan struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.way == nil {
+		s.way = func() []string { return []string{s.store.ID()} }
 	}
 	for _, r := range o.Relays {
 		s.peers = append(s.peers, newPeer(r))

@@ -29,6 +29,8 @@ type Message struct {
 	UAIDs   []edition.UAID `json:"uaids,omitzero"`    // accepted; in an ack: whose update
 	Refused []edition.UAID `json:"refused,omitzero"`
 	Gone    []Gone         `json:"gone,omitempty"`
+	// Way names, to a relay, the store that answers and those above it.
+	Way []string `json:"way,omitempty"`
 
 	// register, unregister, kick
 	UAID     *edition.UAID   `json:"uaid,omitempty"`

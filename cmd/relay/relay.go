@@ -48,6 +48,7 @@ func build(n *serve.Node, cfg configs.Relay) (serve.Parts, error) {
 		Upstreams: ups,
 		Store:     n.Store,
 		Deliver:   core.Hub.Deliver,
+		Below:     core.Below,
 		Wake:      side.Gateway.Wake,
 		Log:       n.Log,
 		Metrics:   n.Metrics,
