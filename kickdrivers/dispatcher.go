@@ -165,7 +165,7 @@ func (d *Dispatcher) mayGo(p *party, now int64) bool {
 	default:
 		return false
 	}
-	return d.earliest(p) <= now
+	return p.pause <= now
 }
 
 // drop forgets a party that is on no list.
@@ -182,7 +182,7 @@ func (d *Dispatcher) startOver(i int32, p *party, now int64) {
 	if p.state == waiting && p.leg > 0 {
 		return
 	}
-	at := max(now+int64(d.graceOf(p)), d.earliest(p))
+	at := max(now+int64(d.graceOf(p)), p.pause)
 	if p.state == waiting {
 		at = min(at, p.due)
 	}
@@ -197,14 +197,6 @@ func (d *Dispatcher) graceOf(p *party) time.Duration {
 		return d.grace
 	}
 	return d.slots[p.entry].policy.Grace
-}
-
-// earliest is when a party's next round may begin.
-func (d *Dispatcher) earliest(p *party) int64 {
-	if p.last == 0 || p.entry == noEntry {
-		return 0
-	}
-	return p.last + int64(d.slots[p.entry].policy.MinInterval)
 }
 
 // Stop says that a party has connected. It does not block.
@@ -236,7 +228,7 @@ func (d *Dispatcher) Stop(who edition.Holder) {
 // kicked again, and for a while until it acknowledges something.
 func (d *Dispatcher) leave(i int32, p *party, connected int64) {
 	now := d.now()
-	at := d.earliest(p)
+	at := p.pause
 	if p.sent && connected != 0 {
 		g := d.slots[p.entry]
 		g.counts[Answered].add(1)
