@@ -30,6 +30,7 @@ func TestProtocolExamples(t *testing.T) {
 	}
 	answers := map[string]func() any{
 		wire.PathRegister: func() any { return new(wire.RegisterResponse) },
+		wire.PathKick:     func() any { return new(wire.KickResponse) },
 		wire.PathUpdate:   func() any { return new(wire.UpdateResponse) },
 	}
 	types := make(map[string]bool)
@@ -69,7 +70,7 @@ func TestProtocolExamples(t *testing.T) {
 	}
 	for _, want := range []string{
 		wire.TypeHello, wire.TypeRegister, wire.TypeUnregister, wire.TypeKick, wire.TypeUpdate,
-		wire.TypeAck, wire.TypeRefuse, wire.TypePing, wire.TypePong, wire.TypeError,
+		wire.TypeAck, wire.TypeRefuse, wire.TypeWake, wire.TypeWoken, wire.TypePing, wire.TypePong, wire.TypeError,
 	} {
 		if !types[want] {
 			t.Errorf("protocol.md has no example of a message of type %s", want)
