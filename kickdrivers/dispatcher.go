@@ -153,12 +153,13 @@ func (d *Dispatcher) take(who edition.Holder, now int64) bool {
 // keep its place.
 const nextSoon = time.Minute
 
-// mayGo reports whether a party may make room for another: it has had a round,
-// or its next route is not due soon, and it may by now be kicked again.
+// mayGo reports whether a party may make room for another: it has had a round
+// since its last event, or its next route is not due soon, and it may by now be
+// kicked again.
 func (d *Dispatcher) mayGo(p *party, now int64) bool {
 	switch p.state {
 	case waiting:
-		if p.attempts == 0 && (p.leg == 0 || p.due-now <= int64(nextSoon)) {
+		if p.again || p.attempts == 0 && (p.leg == 0 || p.due-now <= int64(nextSoon)) {
 			return false
 		}
 	case resting, cooling:
