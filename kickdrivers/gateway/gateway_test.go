@@ -112,7 +112,7 @@ func TestAnswers(t *testing.T) {
 		"500":               {problem(500), nil, 0},
 		"502":               {problem(502), edition.ErrUnavailable, 0},
 		"503":               {problem(503, "Retry-After", "3"), edition.ErrUnavailable, 3 * time.Second},
-		"a redirect":        {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 307) }, edition.ErrUnavailable, 0},
+		"a redirect":        {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect) }, edition.ErrUnavailable, 0},
 		"200 of a web page": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, edition.ErrUnavailable, 0},
 		"202 of a stranger": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(202) }, edition.ErrUnavailable, 0},
 		"202 with a bad id": {func(w http.ResponseWriter, _ *http.Request) {
