@@ -114,14 +114,28 @@ func (n *Node) reloadAll(p Parts, had []kickdrivers.Entry) ([]kickdrivers.Entry,
 	}
 	changed = append(changed, changedDrivers(had, entries)...)
 	n.Log.Info("reloaded", "changed", strings.Join(changed, ", "))
-	secure := n.certs != nil && fresh.Node.TLS.CertFile != ""
-	rest := slices.DeleteFunc(fresh.Changed, func(key string) bool {
-		return key == "kicks" || key == "log.level" || secure && strings.HasPrefix(key, "tls.")
-	})
-	if len(rest) > 0 {
+	if rest := slices.DeleteFunc(fresh.Changed, n.takesUp(fresh.Node)); len(rest) > 0 {
 		n.Log.Warn("these keys count after a restart", "keys", strings.Join(rest, ", "))
 	}
 	return entries, nil
+}
+
+// takesUp says which keys count without a restart. Certificates do, where there
+// were some before.
+func (n *Node) takesUp(fresh configs.Node) func(key string) bool {
+	prefixes := []string{"kicks", "log.level"}
+	for prefix, held := range map[string]bool{
+		"tls.":         n.certs != nil && fresh.TLS.CertFile != "",
+		"gateway.tls.": n.gateway.certs != nil && fresh.Gateway.TLS.CertFile != "",
+		"wakeup.tls.":  n.wakeup.certs != nil && fresh.Wakeup.TLS.CertFile != "",
+	} {
+		if held {
+			prefixes = append(prefixes, prefix)
+		}
+	}
+	return func(key string) bool {
+		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
+	}
 }
 
 // ownReloads are the reloads that both roles have.
