@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sideshow/apns2"
@@ -84,15 +85,12 @@ var errNoAnswer = errors.New("no answer in time")
 // was refused as too old.
 const maxRequests = 3
 
-// push makes one attempt.
+// push makes one attempt. The header, which is shared, has the provider's
+// token of this moment.
 func (d *Driver) push(ctx context.Context, url string, h http.Header, body []byte) error {
 	limited, cancel := context.WithTimeoutCause(ctx, d.config.Timeout, errNoAnswer)
 	defer cancel()
 	for n := 1; ; n++ {
-		bearer, h, err := d.prove(h)
-		if err != nil {
-			return fmt.Errorf("%w: the provider's token: %w", edition.ErrUnavailable, err)
-		}
 		a, err := d.post(limited, url, h, body)
 		switch {
 		case err != nil && ctx.Err() != nil:
@@ -103,25 +101,46 @@ func (d *Driver) push(ctx context.Context, url string, h http.Header, body []byt
 			if errors.Is(err, outbound.ErrConnect) || n == maxRequests {
 				return fmt.Errorf("%w: %w", edition.ErrUnavailable, err)
 			}
-		case a.reason == apns2.ReasonExpiredProviderToken && n < maxRequests && d.token != nil && d.token.renew(bearer):
+		case a.reason == apns2.ReasonExpiredProviderToken && n < maxRequests && d.token != nil && d.token.renew(bearerIn(h)):
+			bearer, err := d.bearer()
+			if err != nil {
+				return err
+			}
+			h = prove(maps.Clone(h), bearer)
 		default:
 			return a.err()
 		}
 	}
 }
 
-// prove adds the provider's token to a copy of the header, where there is one.
-func (d *Driver) prove(h http.Header) (string, http.Header, error) {
+// bearer returns the provider's token, nothing where there is none.
+func (d *Driver) bearer() (string, error) {
 	if d.token == nil {
-		return "", h, nil
+		return "", nil
 	}
-	bearer, err := d.token.bearer()
+	b, err := d.token.bearer()
 	if err != nil {
-		return "", nil, err
+		return "", fmt.Errorf("%w: the provider's token: %w", edition.ErrUnavailable, err)
 	}
-	h = maps.Clone(h)
-	h["authorization"] = []string{"bearer " + bearer}
-	return bearer, h, nil
+	return b, nil
+}
+
+// authorization is the header that has the provider's token.
+const authorization = "authorization"
+
+// prove puts the provider's token into a header, if there is one.
+func prove(h http.Header, bearer string) http.Header {
+	if bearer != "" {
+		h[authorization] = []string{"bearer " + bearer}
+	}
+	return h
+}
+
+func bearerIn(h http.Header) string {
+	if v := h[authorization]; len(v) > 0 {
+		return strings.TrimPrefix(v[0], "bearer ")
+	}
+	return ""
 }
 
 // maxAnswer bounds what is read of an answer, in bytes.
