@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -151,12 +150,18 @@ func parseStored(raw []byte) (t target, ok bool) {
 	rest, begins := bytes.CutPrefix(raw, []byte(`{"token":"`))
 	token, rest, follows := bytes.Cut(rest, []byte(`","topic":"`))
 	topic, ends := bytes.CutSuffix(rest, []byte(`"}`))
-	if !begins || !follows || !ends || !isToken(token) || bytes.ContainsFunc(topic, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '.' || r == '-')
-	}) {
+	if !begins || !follows || !ends || !isToken(token) || bytes.ContainsFunc(topic, notInTopic) {
 		return target{}, false
 	}
 	return target{Token: string(token), Topic: string(topic)}, true
+}
+
+func notInTopic(r rune) bool {
+	switch {
+	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '.', r == '-':
+		return false
+	}
+	return true
 }
 
 // isToken reports whether b is a device token in lower case.
@@ -178,7 +183,7 @@ func (d *Driver) Show(k driver.Kick) (string, error) {
 	}
 	h := d.header(t.Topic)
 	if d.token != nil {
-		h = prove(h, "<secret>")
+		h = proven(h, "<secret>").header
 	}
 	if d.config.Expiration > 0 {
 		h["apns-expiration"] = []string{fmt.Sprintf("<now + %v>", d.config.Expiration)}
@@ -195,20 +200,20 @@ func (d *Driver) Show(k driver.Kick) (string, error) {
 // Kick makes one push for each target, as many at once as there are slots.
 func (d *Driver) Kick(ctx context.Context, kicks []driver.Kick, errs []error) {
 	bearer, err := d.bearer()
-	headers := make(map[string]http.Header, 1) // by topic
+	heads := make(map[string]head, 1) // by topic
 	targets := make([]target, len(kicks))
 	for i, k := range kicks {
 		if targets[i], errs[i] = d.stored(k.Target); errs[i] != nil {
 			continue
 		}
 		errs[i] = err
-		if topic := targets[i].Topic; headers[topic] == nil {
-			headers[topic] = prove(d.header(topic), bearer)
+		if topic := targets[i].Topic; heads[topic].header == nil {
+			heads[topic] = proven(d.header(topic), bearer)
 		}
 	}
 	d.slots.each(ctx, len(kicks), func(i int) {
 		if t := targets[i]; errs[i] == nil {
-			errs[i] = d.push(ctx, d.url(t), headers[t.Topic], d.body(kicks[i].Confirm))
+			errs[i] = d.push(ctx, d.url(t), heads[t.Topic], d.body(kicks[i].Confirm))
 		}
 	})
 }

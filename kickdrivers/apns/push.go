@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sideshow/apns2"
@@ -85,13 +84,12 @@ var errNoAnswer = errors.New("no answer in time")
 // was refused as too old.
 const maxRequests = 3
 
-// push makes one attempt. The header, which is shared, has the provider's
-// token of this moment.
-func (d *Driver) push(ctx context.Context, url string, h http.Header, body []byte) error {
+// push makes one attempt. The head is shared with others.
+func (d *Driver) push(ctx context.Context, url string, h head, body []byte) error {
 	limited, cancel := context.WithTimeoutCause(ctx, d.config.Timeout, errNoAnswer)
 	defer cancel()
 	for n := 1; ; n++ {
-		a, err := d.post(limited, url, h, body)
+		a, err := d.post(limited, url, h.header, body)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -101,12 +99,12 @@ func (d *Driver) push(ctx context.Context, url string, h http.Header, body []byt
 			if errors.Is(err, outbound.ErrConnect) || n == maxRequests {
 				return fmt.Errorf("%w: %w", edition.ErrUnavailable, err)
 			}
-		case a.reason == apns2.ReasonExpiredProviderToken && n < maxRequests && d.token != nil && d.token.renew(bearerIn(h)):
+		case a.reason == apns2.ReasonExpiredProviderToken && n < maxRequests && d.token != nil && d.token.renew(h.bearer):
 			bearer, err := d.bearer()
 			if err != nil {
 				return err
 			}
-			h = prove(maps.Clone(h), bearer)
+			h = proven(maps.Clone(h.header), bearer)
 		default:
 			return a.err()
 		}
@@ -125,22 +123,18 @@ func (d *Driver) bearer() (string, error) {
 	return b, nil
 }
 
-// authorization is the header that has the provider's token.
-const authorization = "authorization"
-
-// prove puts the provider's token into a header, if there is one.
-func prove(h http.Header, bearer string) http.Header {
-	if bearer != "" {
-		h[authorization] = []string{"bearer " + bearer}
-	}
-	return h
+// head is a request's header with the provider's token, if there is one.
+type head struct {
+	header http.Header
+	bearer string
 }
 
-func bearerIn(h http.Header) string {
-	if v := h[authorization]; len(v) > 0 {
-		return strings.TrimPrefix(v[0], "bearer ")
+// proven puts the provider's token into a header.
+func proven(h http.Header, bearer string) head {
+	if bearer != "" {
+		h["authorization"] = []string{"bearer " + bearer}
 	}
-	return ""
+	return head{header: h, bearer: bearer}
 }
 
 // maxAnswer bounds what is read of an answer, in bytes.
