@@ -23,7 +23,7 @@ The list kicks: of the configuration says which there are (docs/kicks.md).`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(testCommand(), listCommand(), showCommand())
+	cmd.AddCommand(testCommand(), listCommand(), showCommand(), vapidCommand())
 	return cmd
 }
 

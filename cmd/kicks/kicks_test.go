@@ -186,3 +186,30 @@ func TestListAndShow(t *testing.T) {
 		}
 	}
 }
+
+func TestVAPID(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "vapid.key")
+	first, err := runs(t, "vapid", file)
+	if err != nil || len(strings.TrimSpace(first)) != 87 { // 65 bytes in base64url
+		t.Fatalf("got %q, %v", first, err)
+	}
+	if st, err := os.Stat(file); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("the file is %v, %v", st, err)
+	}
+	private, err := os.ReadFile(file)
+	if err != nil || strings.Contains(first, strings.TrimSpace(string(private))) {
+		t.Errorf("the private key is printed: %v", err)
+	}
+	if again, err := runs(t, "vapid", file); err != nil || again != first {
+		t.Errorf("the same file shows %q, %v", again, err)
+	}
+	if err := os.WriteFile(file, []byte("no key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := runs(t, "vapid", file); !errors.Is(err, edition.ErrConfig) || strings.Contains(err.Error(), "no key") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := runs(t, "vapid", filepath.Join(file, "below")); !errors.Is(err, edition.ErrConfig) {
+		t.Errorf("got %v", err)
+	}
+}
