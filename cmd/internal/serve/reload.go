@@ -39,16 +39,17 @@ type Reloader struct {
 	Read func(configs.Node) (use func(), err error)
 }
 
-// OnHangup returns a Reload that reads by load at each SIGHUP, until ctx ends.
-// On systems that have no such signal nothing is reloaded.
-func OnHangup[C configs.Server | configs.Relay](ctx context.Context, was C, load func() (C, error)) Reload {
+// OnHangup returns a Reload that reads by load at each SIGHUP, until stop is
+// called: then the signal ends the process again. On systems that have no such
+// signal nothing is reloaded.
+func OnHangup[C configs.Server | configs.Relay](was C, load func() (C, error)) (r Reload, stop func()) {
 	when := make(chan os.Signal, 1)
 	signal.Notify(when, syscall.SIGHUP)
-	context.AfterFunc(ctx, func() { signal.Stop(when) })
-	return Reload{When: when, Read: func() (Fresh, error) {
+	read := func() (Fresh, error) {
 		now, err := load()
 		return Fresh{Node: nodeOf(now), Changed: configs.Changed(was, now)}, err
-	}}
+	}
+	return Reload{When: when, Read: read}, func() { signal.Stop(when) }
 }
 
 func nodeOf[C configs.Server | configs.Relay](cfg C) configs.Node {
