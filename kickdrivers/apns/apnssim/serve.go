@@ -113,10 +113,10 @@ func (s *Server) read(r *http.Request) (Kick, Answer) {
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxPayload+1))
 	switch {
-	case err != nil || len(body) == 0 || !json.Valid(body):
-		return k, Answer{Status: 400, Reason: "PayloadEmpty"}
 	case len(body) > maxPayload:
 		return k, Answer{Status: 413, Reason: "PayloadTooLarge"}
+	case err != nil || len(body) == 0 || !json.Valid(body):
+		return k, Answer{Status: 400, Reason: "PayloadEmpty"}
 	}
 	k.Body = body
 	return k, Answer{}
