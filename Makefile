@@ -11,13 +11,16 @@ LINT     = $(GO) tool -modfile=tools/go.mod golangci-lint
 RACE     = race=-race; $(GO) build -race runtime/cgo >/dev/null 2>&1 || { race=; \
 	echo "note: no working C compiler for $$($(GO) env GOOS)/$$($(GO) env GOARCH): testing without the race detector" >&2; }
 
-.PHONY: help run build peers test test-long e2e bench fuzz lint fmt vet check clean
+.PHONY: help run run-kicks build peers test test-long e2e bench fuzz lint fmt vet check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s  %s\n", $$1, $$2 }' Makefile
 
 run: build ## a server, two relays and three devices in one process, with a transcript
 	@bin/edition demo
+
+run-kicks: build ## a sleeping device for each kick driver, woken through a relay
+	@bin/edition demo --kicks
 
 build: ## bin/edition
 	$(GO) build -trimpath -o bin/edition ./cmd/edition

@@ -56,8 +56,13 @@ var layers = []struct {
 	{"internal/firefox", "", "github.com/gorilla/websocket"},
 	{"kickdrivers/driver", "", ""},
 	{"kickdrivers/udp", "kickdrivers/driver", "golang.org/x/net golang.org/x/sys"},
+	{"kickdrivers/udp/udpsim", "", ""},
 	{"kickdrivers/log", "kickdrivers/driver", ""},
 	{"kickdrivers/outbound", "", ""},
+	{"kickdrivers/apns", "kickdrivers/driver kickdrivers/outbound", "github.com/sideshow/apns2"},
+	{"kickdrivers/apns/apnssim", "kickdrivers/simtls", "github.com/golang-jwt/jwt/v5"},
+	{"kickdrivers/fcm", "kickdrivers/driver kickdrivers/outbound", "golang.org/x/oauth2"},
+	{"kickdrivers/fcm/fcmsim", "kickdrivers/simtls", "github.com/golang-jwt/jwt/v5"},
 	{"kickdrivers/webpush", "kickdrivers/driver kickdrivers/outbound", "github.com/golang-jwt/jwt/v5"},
 	{"kickdrivers/webpush/webpushsim", "kickdrivers/simtls", "github.com/golang-jwt/jwt/v5"},
 	{"kickdrivers/webhook", "kickdrivers/driver kickdrivers/outbound", ""},
@@ -74,7 +79,7 @@ var layers = []struct {
 	{"kickdrivers/wakeup", "kickdrivers/driver kickdrivers/outbound", ""},
 	{"kickdrivers/wakeup/wakeupsim", "kickdrivers/simtls", ""},
 	{"kickdrivers/kicktest", "kickdrivers/driver", ""},
-	{"kickdrivers", "internal/nearest kickdrivers/driver kickdrivers/exec kickdrivers/gateway kickdrivers/log kickdrivers/mqtt kickdrivers/sms kickdrivers/udp kickdrivers/wakeup kickdrivers/webhook kickdrivers/webpush", prom + " github.com/go-viper/mapstructure/v2"},
+	{"kickdrivers", "internal/nearest kickdrivers/apns kickdrivers/driver kickdrivers/exec kickdrivers/fcm kickdrivers/gateway kickdrivers/log kickdrivers/mqtt kickdrivers/sms kickdrivers/udp kickdrivers/wakeup kickdrivers/webhook kickdrivers/webpush", prom + " github.com/go-viper/mapstructure/v2"},
 
 	// Kicks on demand: doors that ask the dispatcher.
 	{"gateway", "kickdrivers wire", prom},

@@ -103,6 +103,9 @@ type Config struct {
 	// Gone, if not nil, is called with those routes of Agents, or of Relay,
 	// that upstream says do not work any more. It must not block.
 	Gone func([]wire.Gone)
+	// Way, if not nil, is called with the IDs of upstream's store and of those
+	// above it when upstream has told them. An error ends the connection.
+	Way func([]string) error
 	// Wake, if not nil, is called when upstream asks this relay to wake a
 	// device. It must not block; the answer is given by Client.Woken.
 	Wake func(wire.Wake)

@@ -34,6 +34,7 @@ const (
 	ReasonClosed   Reason = "closed"    // the connection ended
 	ReasonRestart  Reason = "restart"   // upstream drains (1012) and says when to come back
 	ReasonReplaced Reason = "replaced"  // a newer connection took over (4409)
+	ReasonLoop     Reason = "loop"      // upstream is below this relay
 	ReasonIdle     Reason = "idle"      // upstream wakes this device when there is something (4774)
 )
 

@@ -169,9 +169,9 @@ func (p *poll) postQueue(ctx context.Context) error {
 			}
 			switch part := wire.Updates(u[:n]); ackKind(kind) {
 			case ackStored:
-				req.State, req.Updates = wire.AckStored, part
+				req.State, req.Updates, req.Store = wire.AckStored, part, cfg.StoreID
 			case ackRefuse:
-				req.Refuse = part
+				req.Refuse, req.Store = part, cfg.StoreID
 			default:
 				req.Updates = part
 			}

@@ -65,6 +65,11 @@ func (s *socket) greet(ctx context.Context) error {
 			cfg.Refused(r)
 		}
 		cfg.gone(s.m.Gone)
+		if cfg.Way != nil && len(s.m.Way) > 0 {
+			if err := cfg.Way(s.m.Way); err != nil {
+				return fault(ReasonLoop, "%w", err)
+			}
+		}
 	}
 	return s.conn.SetReadDeadline(time.Time{})
 }

@@ -124,7 +124,7 @@ func (d *Device) hear(ctx context.Context, conn net.PacketConn) error {
 	stop := context.AfterFunc(ctx, func() { conn.Close() }) //nolint:errcheck // nothing was written
 	defer stop()
 	defer conn.Close() //nolint:errcheck // nothing was written
-	var buf [512]byte // the rest of a datagram is dropped
+	var buf [512]byte  // the rest of a datagram is dropped
 	for {
 		n, _, err := conn.ReadFrom(buf[:])
 		if ctx.Err() != nil {

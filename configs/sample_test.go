@@ -15,7 +15,12 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/edition-push/edition/kickdrivers"
+	"github.com/edition-push/edition/kickdrivers/apns/apnssim"
+	"github.com/edition-push/edition/kickdrivers/fcm/fcmsim"
+	"github.com/edition-push/edition/kickdrivers/simtls"
 	"github.com/edition-push/edition/kickdrivers/udp"
+	"github.com/edition-push/edition/kickdrivers/webhook/webhooksim"
+	"github.com/edition-push/edition/kickdrivers/webpush/webpushsim"
 )
 
 func TestServerSampleSaysTheDefaults(t *testing.T) {
@@ -88,7 +93,7 @@ func everyKeyIn(t *testing.T, sample string, leaves map[string]any) {
 func TestSampleSaysTheDefaultsOfKicks(t *testing.T) {
 	for name, sample := range map[string]string{"server.yaml": ServerSample, "relay.yaml": RelaySample} {
 		_, section, _ := strings.Cut(sample, "\nkicks:\n")
-		section, _, _ = strings.Cut(section, "\n\n")
+		section, _, _ = strings.Cut(section, "\n  #\n")
 		var entries []map[string]any
 		said := regexp.MustCompile(`(?m)^ *# (netid|mcc|mnc|When).*$`).ReplaceAllString(section, "")
 		said = regexp.MustCompile(`(?m)^( *)# ([a-z_]+:)`).ReplaceAllString(said, "$1$2")
@@ -112,6 +117,83 @@ func TestSampleSaysTheDefaultsOfKicks(t *testing.T) {
 			if entries[0][key] != want {
 				t.Errorf("%s: %s is %v, want %v", name, key, entries[0][key], want)
 			}
+		}
+	}
+}
+
+// TestSampleOfEveryDriver takes the comment signs away from the examples, gives
+// them the files that they name, and wants each driver there without a fault.
+func TestSampleOfEveryDriver(t *testing.T) {
+	t.Chdir(t.TempDir())
+	secretFiles(t)
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, sample := range map[string]string{"server.yaml": ServerSample, "relay.yaml": RelaySample} {
+		_, section, found := strings.Cut(sample, "never the value itself.\n  #\n")
+		section, _, _ = strings.Cut(section, "\n\n")
+		section = regexp.MustCompile(`(?m)^  # `).ReplaceAllString(section, "")
+		section = strings.ReplaceAll(section, "/usr/local/bin/wake", program)
+		var entries []map[string]any
+		if err := yaml.Unmarshal([]byte(section), &entries); err != nil || !found {
+			t.Fatalf("%s: %v\n%s", name, err, section)
+		}
+		got, err := kickdrivers.Decode(entries)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		there := map[string]bool{"udp": true, "log": true}
+		for _, e := range got {
+			there[e.Driver] = true
+		}
+		for _, kind := range kickdrivers.Kinds() {
+			if !there[kind] {
+				t.Errorf("%s has no example of %s", name, kind)
+			}
+		}
+	}
+}
+
+func fileOf(entry map[string]any, key string) string {
+	return entry[key].(map[string]any)["file"].(string)
+}
+
+// secretFiles makes the files that the examples name.
+func secretFiles(t *testing.T) {
+	t.Helper()
+	apns, err := apnssim.Start(apnssim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer apns.Close()
+	fcm, err := fcmsim.Start(fcmsim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fcm.Close()
+	web, err := webpushsim.Start(webpushsim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer web.Close()
+	hook, err := webhooksim.Start(webhooksim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hook.Close()
+	ca, err := simtls.New("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{
+		apns.WriteFiles("."), fcm.WriteFiles("."), web.WriteFiles("."), hook.WriteFiles("."), ca.WriteFiles(".", "edition"),
+		os.Rename(fileOf(apns.Entry("."), "token_key"), "AuthKey.p8"), os.Rename(fileOf(fcm.Entry("."), "service_account"), "firebase.json"),
+		os.Rename(simtls.CertFile, "edition.pem"), os.Rename(simtls.KeyFile, "edition.key"),
+		os.WriteFile("mqtt.password", []byte("secret"), 0o600), os.WriteFile("smpp.password", []byte("secret"), 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 }

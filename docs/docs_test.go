@@ -5,6 +5,7 @@ package docs_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/configs"
 	"github.com/edition-push/edition/wire"
 )
 
@@ -30,6 +32,7 @@ func TestProtocolExamples(t *testing.T) {
 	}
 	answers := map[string]func() any{
 		wire.PathRegister: func() any { return new(wire.RegisterResponse) },
+		wire.PathKick:     func() any { return new(wire.KickResponse) },
 		wire.PathUpdate:   func() any { return new(wire.UpdateResponse) },
 	}
 	types := make(map[string]bool)
@@ -69,7 +72,7 @@ func TestProtocolExamples(t *testing.T) {
 	}
 	for _, want := range []string{
 		wire.TypeHello, wire.TypeRegister, wire.TypeUnregister, wire.TypeKick, wire.TypeUpdate,
-		wire.TypeAck, wire.TypeRefuse, wire.TypePing, wire.TypePong, wire.TypeError,
+		wire.TypeAck, wire.TypeRefuse, wire.TypeWake, wire.TypeWoken, wire.TypePing, wire.TypePong, wire.TypeError,
 	} {
 		if !types[want] {
 			t.Errorf("protocol.md has no example of a message of type %s", want)
@@ -153,6 +156,42 @@ func anchors(text string) []string {
 		}
 	}
 	return found
+}
+
+// TestConfigurations loads every configuration that a document shows. Only the
+// files that it names may be missing, and what an excerpt leaves out.
+func TestConfigurations(t *testing.T) {
+	leftOut := regexp.MustCompile(`no such file|is not the name of an entry of kicks|upstreams: empty`)
+	block := regexp.MustCompile("(?s)```yaml\n(.*?)```")
+	n := 0
+	for _, name := range []string{"kicks.md", "carriers.md", "gateway.md", "operations.md", "../README.md"} {
+		for _, m := range block.FindAllStringSubmatch(read(t, name), -1) {
+			file := filepath.Join(t.TempDir(), "edition.yaml")
+			if err := os.WriteFile(file, []byte(m[1]), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			if strings.Contains(m[1], "upstream") {
+				_, err = configs.LoadRelay(configs.Source{File: file})
+			} else {
+				_, err = configs.LoadServer(configs.Source{File: file})
+			}
+			n++
+			wrong, isFaults := errors.AsType[*configs.Error](err)
+			if err != nil && !isFaults {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			for i := 0; err != nil && i < len(wrong.Faults); i++ {
+				if f := wrong.Faults[i].String(); !leftOut.MatchString(f) {
+					t.Errorf("%s: %s\n%s", name, f, m[1])
+				}
+			}
+		}
+	}
+	if n < 5 {
+		t.Errorf("only %d configurations were found", n)
+	}
 }
 
 // TestMetrics compares the metrics that the code makes with the list in

@@ -125,6 +125,12 @@ func TestRoutesInOrder(t *testing.T) {
 		t.Errorf("datagram %q, want %q", got, want)
 	}
 	d.woken(t, server, 1)
+	// The loop is closed: kick, connect, ack.
+	server.awaitMetric(`edition_kickdrivers_kicks_total{driver="udp",outcome="answered"}`, 1)
+	server.awaitMetric(`edition_kickdrivers_connect_seconds_count{driver="udp"}`, 1)
+	server.awaitMetric(`edition_kickdrivers_ack_seconds_count{driver="udp"}`, 1)
+	server.awaitMetric(`edition_kickdrivers_kicks_total{driver="broken",outcome="failed"}`, 1)
+	server.awaitMetric(`edition_kickdrivers_kicks_total{driver="dead",outcome="gone"}`, 1)
 
 	told := func() string {
 		t.Helper()

@@ -3,6 +3,7 @@ package e2e
 import (
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -177,5 +178,31 @@ func TestRelayAuth(t *testing.T) {
 	}
 	if a := post(t, server.url+"/v1/update", obj{"relay": "near"}); a.status != http.StatusUnauthorized && a.status != http.StatusForbidden {
 		t.Errorf("a relay's poll without a token: %d %s", a.status, a.body)
+	}
+}
+
+// TestLoop: relays that are each other's upstream say so, and serve on.
+func TestLoop(t *testing.T) {
+	t.Parallel()
+	one := newNode(t, "one", []string{"--name", "one"}, []string{"two"})
+	two := newRelay(t, "two", one, "one")
+	one.args = append(one.args, "--upstream", two.url, "--token-file", tokenFile(t, "one"))
+	one.start()
+	two.start()
+	for start := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		said := ""
+		for _, n := range []*node{one, two} {
+			a, err := request("GET", n.admin+"/readyz", "", nil)
+			if err != nil || a.status != http.StatusOK {
+				t.Fatalf("readyz of %s: %v %d %s", n.name, err, a.status, a.body)
+			}
+			said += string(a.body)
+		}
+		if strings.Contains(said, "form a loop") {
+			return
+		}
+		if time.Since(start) > 30*time.Second {
+			t.Fatalf("a loop is not noticed: %s", said)
+		}
 	}
 }

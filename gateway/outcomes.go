@@ -47,7 +47,7 @@ func newOutcomes(keep time.Duration, limit int) *outcomes {
 // even a caller those of its own kicks.
 func (o *outcomes) add(c *caller) *kick {
 	var id [16]byte
-	rand.Read(id[:]) //nolint:errcheck // never fails, says crypto/rand
+	rand.Read(id[:]) // never fails
 	k := &kick{id: hex.EncodeToString(id[:]), caller: c, since: time.Now(), reported: make(chan struct{})}
 	o.mu.Lock()
 	defer o.mu.Unlock()

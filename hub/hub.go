@@ -200,6 +200,25 @@ func (h *Hub) Attach(party edition.Holder, b Bell) {
 	}
 }
 
+// Visit is Attach for who comes only for a moment, and takes the party from
+// nobody: it reports false when another holds it. Detach ends the visit.
+func (h *Hub) Visit(party edition.Holder, b Bell) bool {
+	s := h.shard(party)
+	s.mu.Lock()
+	free := s.bells[party] == nil
+	if free {
+		s.bells[party] = b
+	}
+	s.mu.Unlock()
+	if free {
+		h.connected.Inc()
+		if h.kick != nil {
+			h.kick.Stop(party)
+		}
+	}
+	return free
+}
+
 // Detach ends b's hold of a party, if it still has it. What is pending then
 // makes a kick due.
 func (h *Hub) Detach(party edition.Holder, b Bell) {

@@ -125,6 +125,31 @@ func TestTheNewestWins(t *testing.T) {
 	}
 }
 
+// Who comes for a moment stops a kick, and takes the party from nobody.
+func TestVisit(t *testing.T) {
+	f := newFixture(Options{})
+	f.kick.makeRoom(-1)
+	visitor, lasting := &fakeBell{}, &fakeBell{}
+	if !f.Visit(device(1), visitor) || !f.Connected(device(1)) {
+		t.Error("nobody else is there")
+	}
+	if !slices.Equal(f.kick.stops, []edition.Holder{device(1)}) {
+		t.Errorf("stopped %v", f.kick.stops)
+	}
+	f.Attach(device(1), lasting)
+	if f.Visit(device(1), visitor) {
+		t.Error("a visitor takes a party from who stays")
+	}
+	f.Detach(device(1), visitor)
+	if _, lost := lasting.heard(); len(lost) > 0 || !f.Connected(device(1)) {
+		t.Error("who stays has lost the party")
+	}
+	f.Detach(device(1), lasting)
+	if got := testutil.ToFloat64(f.connected); got != 0 {
+		t.Errorf("%v connected at the end", got)
+	}
+}
+
 func TestAttachStopsKicks(t *testing.T) {
 	f := newFixture(Options{})
 	f.Attach(device(1), &fakeBell{})

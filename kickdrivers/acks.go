@@ -48,8 +48,8 @@ func (d *Dispatcher) Acked(who edition.Holder) {
 		return
 	}
 	d.wheel.remove(&d.table, i)
-	if at := d.earliest(p); at > now {
-		d.setTimer(i, at)
+	if p.pause > now {
+		d.setTimer(i, p.pause)
 		return
 	}
 	d.drop(i)

@@ -6,8 +6,10 @@ import (
 	"regexp"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/kickdrivers/apns"
 	"github.com/edition-push/edition/kickdrivers/driver"
 	"github.com/edition-push/edition/kickdrivers/exec"
+	"github.com/edition-push/edition/kickdrivers/fcm"
 	"github.com/edition-push/edition/kickdrivers/gateway"
 	"github.com/edition-push/edition/kickdrivers/log"
 	"github.com/edition-push/edition/kickdrivers/mqtt"
@@ -97,6 +99,10 @@ func decodeDriver(kind string, keys map[string]any) (made, []error) {
 		return decodeKeys(keys, gateway.DefaultConfig(), func(c gateway.Config, env driver.Env) (driver.Driver, error) { return gateway.New(c, env) })
 	case "webpush":
 		return decodeKeys(keys, webpush.DefaultConfig(), func(c webpush.Config, env driver.Env) (driver.Driver, error) { return webpush.New(c, env) })
+	case "apns":
+		return decodeKeys(keys, apns.DefaultConfig(), func(c apns.Config, env driver.Env) (driver.Driver, error) { return apns.New(c, env) })
+	case "fcm":
+		return decodeKeys(keys, fcm.DefaultConfig(), func(c fcm.Config, env driver.Env) (driver.Driver, error) { return fcm.New(c, env) })
 	case "exec":
 		return decodeKeys(keys, exec.DefaultConfig(), func(c exec.Config, env driver.Env) (driver.Driver, error) { return exec.New(c, env) })
 	case "mqtt":
@@ -115,7 +121,7 @@ func decodeDriver(kind string, keys map[string]any) (made, []error) {
 
 // Kinds are the drivers that decodeDriver has a case for.
 func Kinds() []string {
-	return []string{"udp", "gateway", "webpush", "exec", "mqtt", "sms", "webhook", "wakeup", "log"}
+	return []string{"udp", "gateway", "apns", "fcm", "webpush", "exec", "mqtt", "sms", "webhook", "wakeup", "log"}
 }
 
 // made is what becomes of a driver's own keys.

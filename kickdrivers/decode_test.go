@@ -73,6 +73,7 @@ func TestDecodeFaults(t *testing.T) {
 		{with("networks", []any{network("any_address", "yes")}), `networks[0].any_address: "yes" is not a truth value: true or false`},
 
 		{with("payload", ""), `payload: "": is empty`},
+		{with("payload", "PLEASE CONNECTX"), `payload: "PLEASE CONNECTX": ends like a code that confirms a route: 8 of A-Z and 2-7 behind a blank`},
 		{with("payload", "{{.UAID}}"), `payload: "{{.UAID}}": {{.UAID}} is not {{.Addr}}, {{.IP}} or {{.Port}}`},
 		{with("payload", "{{if .IP}}x{{end}}"), `payload: "{{if .IP}}x{{end}}": {{if .IP}}x{{end}} is not {{.Addr}}, {{.IP}} or {{.Port}}`},
 		{with("payload", "{{printf \"%999d\" 1}}"), `payload: "{{printf \"%999d\" 1}}": template: payload:1: function "printf" not defined`},

@@ -153,19 +153,20 @@ func (d *Dispatcher) take(who edition.Holder, now int64) bool {
 // keep its place.
 const nextSoon = time.Minute
 
-// mayGo reports whether a party may make room for another: it has had a round,
-// or its next route is not due soon, and it may by now be kicked again.
+// mayGo reports whether a party may make room for another: it has had a round
+// since its last event, or its next route is not due soon, and it may by now be
+// kicked again.
 func (d *Dispatcher) mayGo(p *party, now int64) bool {
 	switch p.state {
 	case waiting:
-		if p.attempts == 0 && (p.leg == 0 || p.due-now <= int64(nextSoon)) {
+		if p.again || p.attempts == 0 && (p.leg == 0 || p.due-now <= int64(nextSoon)) {
 			return false
 		}
 	case resting, cooling:
 	default:
 		return false
 	}
-	return d.earliest(p) <= now
+	return p.pause <= now
 }
 
 // drop forgets a party that is on no list.
@@ -182,7 +183,7 @@ func (d *Dispatcher) startOver(i int32, p *party, now int64) {
 	if p.state == waiting && p.leg > 0 {
 		return
 	}
-	at := max(now+int64(d.graceOf(p)), d.earliest(p))
+	at := max(now+int64(d.graceOf(p)), p.pause)
 	if p.state == waiting {
 		at = min(at, p.due)
 	}
@@ -197,14 +198,6 @@ func (d *Dispatcher) graceOf(p *party) time.Duration {
 		return d.grace
 	}
 	return d.slots[p.entry].policy.Grace
-}
-
-// earliest is when a party's next round may begin.
-func (d *Dispatcher) earliest(p *party) int64 {
-	if p.last == 0 || p.entry == noEntry {
-		return 0
-	}
-	return p.last + int64(d.slots[p.entry].policy.MinInterval)
 }
 
 // Stop says that a party has connected. It does not block.
@@ -236,7 +229,7 @@ func (d *Dispatcher) Stop(who edition.Holder) {
 // kicked again, and for a while until it acknowledges something.
 func (d *Dispatcher) leave(i int32, p *party, connected int64) {
 	now := d.now()
-	at := d.earliest(p)
+	at := p.pause
 	if p.sent && connected != 0 {
 		g := d.slots[p.entry]
 		g.counts[Answered].add(1)

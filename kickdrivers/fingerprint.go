@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"hash"
 	"os"
 	"reflect"
 	"strings"
@@ -17,17 +16,17 @@ import (
 // key that ends in _file), so that a secret that was exchanged counts as a
 // change.
 func fingerprint(config any) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%T", config)
-	printValue(h, reflect.ValueOf(config), "")
-	return hex.EncodeToString(h.Sum(nil))
+	text := fmt.Appendf(nil, "%T:", config)
+	sum := sha256.Sum256(appendValue(text, reflect.ValueOf(config), ""))
+	return hex.EncodeToString(sum[:])
 }
 
-func printValue(h hash.Hash, v reflect.Value, key string) {
+// appendValue writes all that a value holds; key is its key in the
+// configuration.
+func appendValue(dst []byte, v reflect.Value, key string) []byte {
 	if v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
 		if v.IsNil() {
-			fmt.Fprint(h, "nil;")
-			return
+			return append(dst, "nil;"...)
 		}
 		v = v.Elem()
 	}
@@ -35,26 +34,24 @@ func printValue(h hash.Hash, v reflect.Value, key string) {
 	case v.Type() == reflect.TypeFor[driver.Secret]():
 		s := v.Interface().(driver.Secret)
 		b, err := s.Read()
-		fmt.Fprintf(h, "%+v %x %t;", s, sha256.Sum256(b), err == nil)
+		return fmt.Appendf(dst, "%+v %x %t;", s, sha256.Sum256(b), err == nil)
 	case v.Kind() == reflect.Struct:
-		for i := range v.NumField() {
-			f := v.Type().Field(i)
-			if !f.IsExported() {
-				continue
+		for field, value := range v.Fields() {
+			if field.IsExported() {
+				key, _, _ := strings.Cut(field.Tag.Get("mapstructure"), ",")
+				dst = appendValue(fmt.Appendf(dst, "%s:", field.Name), value, key)
 			}
-			key, _, _ := strings.Cut(f.Tag.Get("mapstructure"), ",")
-			fmt.Fprintf(h, "%s:", f.Name)
-			printValue(h, v.Field(i), key)
 		}
+		return dst
 	case v.Kind() == reflect.Slice || v.Kind() == reflect.Array:
-		fmt.Fprintf(h, "%d[", v.Len())
+		dst = fmt.Appendf(dst, "%d[", v.Len())
 		for i := range v.Len() {
-			printValue(h, v.Index(i), key)
+			dst = appendValue(dst, v.Index(i), key)
 		}
+		return dst
 	case v.Kind() == reflect.String && strings.HasSuffix(key, "_file") && v.String() != "":
 		b, err := os.ReadFile(v.String())
-		fmt.Fprintf(h, "%q %x %t;", v.String(), sha256.Sum256(b), err == nil)
-	default:
-		fmt.Fprintf(h, "%#v;", v.Interface()) // maps are printed in order
+		return fmt.Appendf(dst, "%q %x %t;", v.String(), sha256.Sum256(b), err == nil)
 	}
+	return fmt.Appendf(dst, "%#v;", v.Interface()) // maps are written in order
 }

@@ -20,8 +20,9 @@ type shot struct {
 	e     *errand // nil for a party
 	who   edition.Holder
 	route edition.Route
-	leg   uint8 // of the party's list
-	more  bool  // the list goes on behind it
+	leg   uint8         // of the party's list
+	more  bool          // the list goes on behind it
+	pause time.Duration // from the kick until the next round
 }
 
 // batch is what one goroutine hands to a driver at once.
@@ -217,11 +218,9 @@ func (d *Dispatcher) after(s *shot, g *gate, o Outcome, err error, at, now int64
 	i, p := s.i, d.table.at(s.i)
 	p.sent = false
 	switch o {
-	case Sent:
-		p.last, p.hope = at, true
-		p.sent = p.entry != noEntry
-	case Failed:
-		p.last, p.hope = at, true
+	case Sent, Failed:
+		p.last, p.pause, p.hope = at, at+int64(s.pause), true
+		p.sent = o == Sent && p.entry != noEntry
 	case RateLimited:
 		p.hope = true
 	case Refused:
@@ -261,7 +260,7 @@ func (d *Dispatcher) roundOver(i int32, p *party, err error, now int64) {
 	if p.attempts++; p.attempts == 0 {
 		p.attempts--
 	}
-	next := max(now+int64(policy.backoff(p.attempts)), d.earliest(p), now+int64(retryAfter(err)))
+	next := max(now+int64(policy.backoff(p.attempts)), p.pause, now+int64(retryAfter(err)))
 	if end := p.first + int64(policy.GiveUp); next > end {
 		next = max(end, now)
 	}

@@ -37,6 +37,7 @@ type party struct {
 	due   int64 // when the wheel fires; once stopped: when it connected
 	first int64 // when it became due: the start of grace and give_up
 	last  int64 // its last kick; 0: none
+	pause int64 // the next round may not begin before
 }
 
 // renew starts the attempts over if a new event came.

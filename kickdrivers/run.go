@@ -223,7 +223,7 @@ func (d *Dispatcher) admit(it *item, now int64) bool {
 		_, next := d.pick(it.routes, leg+1, now, nil)
 		d.unack(p)
 		p.entry, p.state = g.slot, flying
-		g.batch.add(shot{i: i, who: it.who, route: it.routes[leg], leg: uint8(leg), more: next != nil})
+		g.batch.add(shot{i: i, who: it.who, route: it.routes[leg], leg: uint8(leg), more: next != nil, pause: d.interval(it.routes)})
 		return true
 	}
 	p.entry, p.state = g.slot, queued
@@ -231,14 +231,21 @@ func (d *Dispatcher) admit(it *item, now int64) bool {
 	return false
 }
 
+// interval is the shortest time from a kick to the party's next round: what all
+// the entries of its list ask for.
+func (d *Dispatcher) interval(routes edition.Routes) (longest time.Duration) {
+	for _, r := range routes {
+		if g := d.byName[r.Driver]; g != nil && r.Usable() {
+			longest = max(longest, g.policy.MinInterval)
+		}
+	}
+	return longest
+}
+
 // mayBegin reports whether a round may begin now. If not it says what is next
 // for the party.
 func (d *Dispatcher) mayBegin(i int32, p *party, g *gate, now int64) bool {
-	at := p.first + int64(g.policy.Grace)
-	if p.last != 0 {
-		at = max(at, p.last+int64(g.policy.MinInterval))
-	}
-	switch {
+	switch at := max(p.first+int64(g.policy.Grace), p.pause); {
 	case p.given:
 		d.rest(i, p, now)
 	case p.attempts > 0 && now >= p.first+int64(g.policy.GiveUp):
@@ -309,5 +316,5 @@ func (d *Dispatcher) back(i int32, p *party, connected int64) {
 	}
 	p.renew()
 	p.sent, p.leg, p.hope, p.barred = false, 0, false, false
-	d.wait(i, p, max(p.first+int64(d.graceOf(p)), d.earliest(p)))
+	d.wait(i, p, max(p.first+int64(d.graceOf(p)), p.pause))
 }

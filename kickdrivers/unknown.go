@@ -33,10 +33,10 @@ func unknown(into any, path, key string) error {
 
 // keysOf returns the keys of a struct, and of those that are squashed into it.
 func keysOf(t reflect.Type) (keys []string) {
-	for i := range t.NumField() {
-		switch key, options, _ := strings.Cut(t.Field(i).Tag.Get("mapstructure"), ","); {
+	for f := range t.Fields() {
+		switch key, options, _ := strings.Cut(f.Tag.Get("mapstructure"), ","); {
 		case options == "squash":
-			keys = append(keys, keysOf(t.Field(i).Type)...)
+			keys = append(keys, keysOf(f.Type)...)
 		case key != "":
 			keys = append(keys, key)
 		}
@@ -47,8 +47,7 @@ func keysOf(t reflect.Type) (keys []string) {
 // below returns the struct that a key of another holds, or holds a list of, or
 // nil.
 func below(t reflect.Type, name string) reflect.Type {
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		key, options, _ := strings.Cut(f.Tag.Get("mapstructure"), ",")
 		at := f.Type
 		if options == "squash" {

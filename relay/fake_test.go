@@ -30,6 +30,7 @@ type fake struct {
 	register func(m wire.Message) (endpoint string, err error)
 	refuse   func(edition.UAID) bool
 	mute     atomic.Bool // pings are not answered
+	way      []string    // Guarded by mu once it runs; told to who says hello
 
 	mu    sync.Mutex
 	conn  *websocket.Conn // Guarded by mu; the last connection, also while writing
@@ -84,6 +85,9 @@ func (f *fake) answer(m wire.Message) {
 	switch m.Type {
 	case wire.TypeHello:
 		a.UAIDs, a.Refused, a.Custody = []edition.UAID{}, []edition.UAID{}, m.Custody
+		f.mu.Lock()
+		a.Way = f.way
+		f.mu.Unlock()
 		for _, w := range m.Agents {
 			if f.refuse != nil && f.refuse(w.UAID) {
 				a.Refused = append(a.Refused, w.UAID)

@@ -49,6 +49,9 @@ type Options struct {
 	Store     edition.Store
 	// Deliver has events kept: hub.Hub.Deliver.
 	Deliver func(edition.Update, edition.Delivery) *edition.Receipt
+	// Below reports whether a relay with a store of this ID is connected to
+	// this one. nil: none is.
+	Below func(store string) bool
 	// Wake wakes a device, or uses a route, that an upstream names, with this
 	// relay's own drivers, and says what came of it. It may take as long as
 	// ctx lives. nil: an upstream is refused that.
@@ -64,6 +67,7 @@ type Relay struct {
 	store   edition.Store
 	deliver func(edition.Update, edition.Delivery) *edition.Receipt
 	wake    func(context.Context, wire.WakeRequest) wire.WakeResult
+	below   func(string) bool
 	log     *slog.Logger
 	ups     []*upstream
 	holds   *holds
@@ -71,7 +75,7 @@ type Relay struct {
 
 // New checks the configuration (edition.ErrConfig) and connects to nothing.
 func New(o Options) (*Relay, error) {
-	r := &Relay{store: o.Store, deliver: o.Deliver, wake: o.Wake, log: o.Log, holds: newHolds()}
+	r := &Relay{store: o.Store, deliver: o.Deliver, wake: o.Wake, below: o.Below, log: o.Log, holds: newHolds()}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -33,6 +34,8 @@ type upstream struct {
 	slots     chan struct{} // one for each UPDATE being kept
 	waking    chan struct{} // one for each request to wake a device
 
+	way atomic.Pointer[[]string] // see Relay.Way; as upstream said last
+
 	reports chan struct{} // doorbell: the store may have reports
 	kicks   chan struct{} // doorbell: connected, tell how to wake this relay
 	herald  herald
@@ -50,7 +53,7 @@ func newUpstream(r *Relay, self string, c Upstream, reg prometheus.Registerer) (
 	u.client, err = client.New(client.Config{
 		URL: c.URL, Mode: c.Mode, Wait: c.Wait, Interval: c.Interval, Proxy: c.Proxy, TLS: c.TLS, Dial: c.Dial,
 		Relay: cmp.Or(c.Relay, self), Token: c.Token, StoreID: r.store.ID(), Custody: c.Custody,
-		Update: u.update, Connected: u.connected, Wake: u.wake, Gone: u.gone,
+		Update: u.update, Connected: u.connected, Wake: u.wake, Gone: u.gone, Way: u.noteWay,
 		RetryMax: cmp.Or(c.RetryMax, DefaultRetryMax), Log: u.log, Metrics: client.NewMetrics(reg),
 	})
 	return u, err

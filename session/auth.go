@@ -124,6 +124,9 @@ func (s *Server) name(ctx context.Context, p *peer, name, id string) (edition.Ow
 	if p == nil {
 		return 0, fmt.Errorf("%w: this connection is not authenticated as relay %.64q", edition.ErrForbidden, name)
 	}
+	if id != "" && slices.Contains(s.way(), id) {
+		return 0, fmt.Errorf("%w: the upstreams form a loop: relay %.64q is above this one", edition.ErrConflict, name)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if id == "" {
@@ -138,6 +141,31 @@ func (s *Server) name(ctx context.Context, p *peer, name, id string) (edition.Ow
 	}
 	p.owner, p.storeID = owner, id
 	return owner, nil
+}
+
+// Below reports whether a relay with a store of this ID is connected here.
+func (s *Server) Below(store string) bool {
+	for _, p := range s.peers {
+		p.mu.Lock()
+		owner, id := p.owner, p.storeID
+		p.mu.Unlock()
+		if id == store && owner != edition.Direct && s.hub.Connected(edition.Holder{Owner: owner}) {
+			return true
+		}
+	}
+	return false
+}
+
+// report applies what a relay reports of its own store, unless that is another
+// one by now: what the old one had is lost. No hello comes in between. store is
+// empty where the report does not say.
+func (p *peer) report(store string, apply func() error) (stale bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if store != "" && store != p.storeID {
+		return true, nil
+	}
+	return false, apply()
 }
 
 // grant settles the custody that a relay gets.

@@ -35,7 +35,8 @@ type conn struct {
 	talk Talk
 
 	// Owned by the goroutine in serve.
-	self   *peer // which of those that share peer's token it is: peer until its hello
+	self   *peer  // which of those that share peer's token it is: peer until its hello
+	store  string // the ID of the relay's own store, as its hello said
 	rate   bucket
 	faults uint8
 

@@ -158,7 +158,7 @@ func (c *conn) onRefuse(m *wire.Message) {
 
 // apply passes a report on and looks again at what it sets free.
 func (c *conn) apply(owner edition.Owner, u edition.Update, state edition.AckState, of string) {
-	if err := c.s.hub.Ack(owner, u, state); err != nil {
+	if err := c.report(owner, u, state); err != nil {
 		c.refuse(err, of)
 		return
 	}
@@ -169,6 +169,23 @@ func (c *conn) apply(owner edition.Owner, u edition.Update, state edition.AckSta
 	if flush {
 		c.flushAlone(false)
 	}
+}
+
+// report applies an ack. What is still on its way from a store that the relay
+// has lost says nothing about the one that it has.
+func (c *conn) report(owner edition.Owner, u edition.Update, state edition.AckState) error {
+	if state == edition.AckDelivered {
+		return c.s.hub.Ack(owner, u, state)
+	}
+	return c.s.ownReport(c.self, c.store, owner, u, state)
+}
+
+func (s *Server) ownReport(p *peer, store string, owner edition.Owner, u edition.Update, state edition.AckState) error {
+	stale, err := p.report(store, func() error { return s.hub.Ack(owner, u, state) })
+	if stale {
+		s.m.refuseN(reasonStale, len(u))
+	}
+	return err
 }
 
 // landed notes an ack. flush is true when the caller is to send what it has set

@@ -174,3 +174,47 @@ func TestEventWhileIdleCloses(t *testing.T) {
 		d.close()
 	})
 }
+
+// stops notes whose kicks have had their effect.
+type stops struct {
+	kicker
+	who chan edition.Holder
+}
+
+func (k *stops) Stop(party edition.Holder) { k.who <- party }
+
+// A poll that does not wait shows that a kick had its effect, where the device
+// can be kicked, and leaves a connection alone; what it leaves pending is due.
+func TestAShortPollAnswersAKick(t *testing.T) {
+	st := mem.New(mem.Options{})
+	k := &stops{kicker{due: make(chan edition.Holder, 10)}, make(chan edition.Holder, 10)}
+	d := open(t, func(o *Options) {
+		o.Store, o.Registrar = st, &registrar{Store: st}
+		o.Hub = hub.New(hub.Options{Store: st, Kick: k})
+	})
+	v, mute := d.registered(edition.Direct), d.registered(edition.Direct)
+	d.post(wire.PathKick, wire.RegisterRequest{UAID: &v.UAID, Secret: v.secret, Kick: json.RawMessage(`{"driver":"udp"}`)})
+	d.deliver(v.Key, 1)
+	if party := <-k.due; party.UAID != v.UAID {
+		t.Error("due:", party)
+	}
+	for _, one := range []device{v, mute} {
+		if status, body := d.post(wire.PathUpdate, wire.UpdateRequest{Agents: []wire.Agent{one.claim()}}); status >= 400 {
+			t.Error(status, body)
+		}
+	}
+	if party := <-k.who; party.UAID != v.UAID || len(k.who) != 0 {
+		t.Error("stopped:", party, len(k.who))
+	}
+	if party := <-k.due; party.UAID != v.UAID || len(k.due) != 0 {
+		t.Error("due:", party, len(k.due))
+	}
+	c := d.connect()
+	c.hello(v)
+	c.update(v.Key, 1)
+	<-k.who
+	if status, body := d.post(wire.PathUpdate, wire.UpdateRequest{Agents: []wire.Agent{v.claim()}}); status != 200 || len(k.who) != 0 {
+		t.Error(status, body)
+	}
+	c.barrier() // still there
+}

@@ -37,6 +37,7 @@ const (
 	reasonKick      reason = "kick"      // a kick that the operator does not allow
 	reasonCode      reason = "code"      // a code that no route waits for
 	reasonForeign   reason = "foreign"   // an ack for a UAID that is not held here
+	reasonStale     reason = "stale"     // a report about a store that the relay has lost
 	reasonNoFlight  reason = "no_update" // an ack for an UPDATE that is not in flight
 	reasonStopping  reason = "stopping"  // came while draining
 	reasonType      reason = "type"      // a message type nobody knows

@@ -170,9 +170,10 @@ func waitTime(s string) (time.Duration, error) {
 }
 
 // run returns what is pending, at once or when something comes within wait.
-// A poll that does not wait does not attach.
 func (p *poll) run(q *request, wait time.Duration) (edition.Update, error) {
 	if wait == 0 {
+		leave := p.visit()
+		defer leave()
 		return p.first()
 	}
 	p.attach()
@@ -220,6 +221,22 @@ func (p *poll) parties() []edition.Holder {
 func (p *poll) attach() {
 	for _, party := range p.parties() {
 		p.hub.Attach(party, p)
+	}
+}
+
+// visit is attach for a poll that does not wait: it shows that a kick had its
+// effect, and takes nothing from a connection that there is.
+func (p *poll) visit() (leave func()) {
+	var held []edition.Holder
+	for _, party := range p.parties() {
+		if p.s.store.Kickable(party) && p.hub.Visit(party, p) {
+			held = append(held, party)
+		}
+	}
+	return func() {
+		for _, party := range held {
+			p.hub.Detach(party, p)
+		}
 	}
 }
 

@@ -21,7 +21,7 @@ func (c *conn) onRelayHello(m *wire.Message) {
 			c.resume(paused)
 			return
 		}
-		answer.Custody, answer.Gone = custody, c.s.relayGone(c.caller().owner)
+		answer.Custody, answer.Gone, answer.Way = custody, c.s.relayGone(c.caller().owner), c.s.way()
 	}
 	by := c.caller()
 	switch {
@@ -61,7 +61,7 @@ func (c *conn) enter(m *wire.Message) (custody string, err error) {
 	if err != nil {
 		return "", err
 	}
-	c.self = self
+	c.self, c.store = self, m.Store
 	if custody, err = self.grant(m.Custody); err != nil {
 		return "", err
 	}

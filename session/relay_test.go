@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/wire"
@@ -344,4 +346,80 @@ func TestSharedToken(t *testing.T) {
 	second.barrier()
 	d.wantState(v.Key, "none")
 	first.barrier()
+}
+
+// What a relay reports of a store that it has lost meanwhile counts for nothing:
+// its new store does not have the event.
+func TestReportsOfALostStore(t *testing.T) {
+	d := open(t, nil)
+	poll := func(store string) string {
+		t.Helper()
+		status, body := d.post(wire.PathUpdate, wire.UpdateRequest{Relay: "r1", Store: store}, relayToken)
+		if status != 200 && status != 204 {
+			t.Fatal(status, body)
+		}
+		return body
+	}
+	poll("one")
+	owner, err := d.store.Relay(t.Context(), "r1", "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := d.registered(owner)
+	d.deliver(v.Key, 5)
+	if body := poll("one"); !strings.Contains(body, v.UAID.String()) {
+		t.Fatal("no update:", body)
+	}
+	if body := poll("two"); !strings.Contains(body, v.UAID.String()) {
+		t.Fatal("no update:", body)
+	}
+	u := wire.Updates{event(v, 5)}
+	for _, late := range []wire.AckRequest{
+		{Relay: "r1", Store: "one", State: wire.AckStored, Updates: u},
+		{Relay: "r1", Store: "one", Refuse: u},
+	} {
+		if status, body := d.post(wire.PathAck, late, relayToken); status != 204 {
+			t.Error(status, body)
+		}
+		if body := poll("two"); !strings.Contains(body, v.UAID.String()) {
+			t.Error("the new store is not sent what the old one had:", body)
+		}
+	}
+	// On a connection that has not noticed yet that it was replaced.
+	if err := d.ownReport(d.peers[0], "one", owner, edition.Update(u), edition.AckStored); err != nil {
+		t.Error(err)
+	}
+	if body := poll("two"); !strings.Contains(body, v.UAID.String()) {
+		t.Error("the new store is not sent what the old one had:", body)
+	}
+	// The device has it all the same, whichever store says so.
+	if status, body := d.post(wire.PathAck, wire.AckRequest{Relay: "r1", Store: "one", Updates: u}, relayToken); status != 204 {
+		t.Error(status, body)
+	}
+	d.wantState(v.Key, edition.StateDelivered)
+}
+
+// A relay that is above this place cannot be below it.
+func TestLoopIsRefused(t *testing.T) {
+	d := open(t, func(o *Options) { o.Way = func() []string { return []string{"here", "above"} } })
+	for _, store := range []string{"here", "above"} {
+		c := d.connect(relayToken)
+		c.say(wire.Message{Type: wire.TypeHello, Relay: "r1", Store: store})
+		c.wantError(409, wire.TypeHello, "form a loop")
+		if status, body := d.post(wire.PathUpdate, wire.UpdateRequest{Relay: "r1", Store: store}, relayToken); status != 409 {
+			t.Error(status, body)
+		}
+	}
+	c := d.connect(relayToken)
+	c.say(wire.Message{Type: wire.TypeHello, Relay: "r1", Store: "below"})
+	if m := c.hear(wire.TypeHello); !slices.Equal(m.Way, []string{"here", "above"}) {
+		t.Errorf("%+v", m)
+	}
+	if !d.Below("below") || d.Below("here") || d.Below("") {
+		t.Error("who is below is not known")
+	}
+	c.ws.Close()
+	for d.Below("below") {
+		time.Sleep(time.Millisecond)
+	}
 }

@@ -207,9 +207,12 @@ func (s *Server) restAck(q *request) (int, any, error) {
 	}
 	if len(m.Refuse) > 0 {
 		s.m.refuseN(reasonUnknown, len(m.Refuse))
-		if err := s.hub.Ack(q.by.owner, edition.Update(m.Refuse), edition.AckRefused); err != nil {
+		if err := s.ownReport(q.by.peer, m.Store, q.by.owner, edition.Update(m.Refuse), edition.AckRefused); err != nil {
 			return 0, nil, err
 		}
+	}
+	if state != edition.AckDelivered {
+		return http.StatusNoContent, nil, s.ownReport(q.by.peer, m.Store, q.by.owner, u, state)
 	}
 	return http.StatusNoContent, nil, s.hub.Ack(q.by.owner, u, state)
 }

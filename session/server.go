@@ -30,6 +30,10 @@ type Options struct {
 	// says why the operator does not allow them. from is the device's address,
 	// size that of its message in bytes. nil: nobody can be kicked.
 	CheckKick func(kick json.RawMessage, from netip.Addr, size int) (edition.Routes, error)
+	// Way returns the ID of this store and those of the stores above it: a
+	// relay with one of them is this one's upstream, and cannot be below it.
+	// nil: nothing is above.
+	Way func() []string
 	// Challenge, if not nil, has codes sent to the routes of a device or relay
 	// that wait for one. It must not block.
 	Challenge func(who edition.Holder)
@@ -54,6 +58,7 @@ type Server struct {
 	registrar edition.Registrar
 	peers     []*peer
 	checkKick func(json.RawMessage, netip.Addr, int) (edition.Routes, error)
+	way       func() []string
 	sendCodes func(edition.Holder)
 	wakeable  func(edition.Routes) bool
 	talk      func(*Device) Talk
@@ -70,6 +75,8 @@ type Server struct {
 	wheel    wheel
 	now      atomic.Int64 // coarse time since started, kept by the wheel
 	draining chan struct{}
+	spread   atomic.Int64 // over how long a drain spreads its closes
+	streams  streams
 	drain    sync.Once
 	conns    sync.WaitGroup // goroutines of connections
 }
@@ -78,11 +85,14 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{
 		hub: o.Hub, store: o.Store, registrar: o.Registrar, checkKick: o.CheckKick,
-		sendCodes: o.Challenge, wakeable: o.Wakeable, talk: o.Talk, limits: o.Limits.withDefaults(), log: o.Log, m: newMetrics(o.Metrics),
+		way: o.Way, sendCodes: o.Challenge, wakeable: o.Wakeable, talk: o.Talk, limits: o.Limits.withDefaults(), log: o.Log, m: newMetrics(o.Metrics),
 		started: time.Now(), draining: make(chan struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.way == nil {
+		s.way = func() []string { return []string{s.store.ID()} }
 	}
 	for _, r := range o.Relays {
 		s.peers = append(s.peers, newPeer(r))
@@ -104,6 +114,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case wire.PathWebSocket, wire.PathRoot:
 		s.webSocket(w, r)
+		return
+	default:
+		if answered := cors(w, r); answered {
+			return
+		}
+	}
+	switch r.URL.Path {
+	case wire.PathEvents:
+		s.events(w, r)
 	case wire.PathUpdate:
 		s.post(w, r, wire.TypeUpdate, s.restUpdate)
 	case wire.PathAck:

@@ -77,6 +77,8 @@ const (
 	MaxUpdate = 1000
 	// MaxWait bounds a long poll.
 	MaxWait = 60 * time.Second
+	// MaxWay is the greatest number of stores above a relay.
+	MaxWay = 256
 	// MaxWake is how long a relay may take to answer a TypeWake.
 	MaxWake = 30 * time.Second
 )

@@ -29,6 +29,8 @@ type Message struct {
 	UAIDs   []edition.UAID `json:"uaids,omitzero"`    // accepted; in an ack: whose update
 	Refused []edition.UAID `json:"refused,omitzero"`
 	Gone    []Gone         `json:"gone,omitempty"`
+	// Way names, to a relay, the store that answers and those above it.
+	Way []string `json:"way,omitempty"`
 
 	// register, unregister, kick
 	UAID     *edition.UAID   `json:"uaid,omitempty"`
@@ -143,6 +145,7 @@ type UpdateResponse struct {
 type AckRequest struct {
 	Agents  []Agent        `json:"agents,omitempty"`
 	Relay   string         `json:"relay,omitempty"`
+	Store   string         `json:"store,omitempty"` // the ID of the relay's store that State and Refuse speak of
 	State   string         `json:"state,omitempty"`
 	UAIDs   []edition.UAID `json:"uaids,omitempty"` // refused with 409 when Updates is absent
 	Updates Updates        `json:"updates,omitempty"`

@@ -24,7 +24,7 @@ const long = `Measure throughput, latency, memory and storage on loopback.
 
 Each figure is measured beside a reference in the same run: a bare net/http
 handler with gorilla/websocket, a bare bbolt writer, a bare loop that sends
-datagrams in batches. Rounds of the two alternate, and the median of their ratios counts,
+datagrams in batches, a bare HTTP/2 client. Rounds of the two alternate, and the median of their ratios counts,
 so that a busy or slow machine changes a figure less than its ratio.
 
   connected   server CPU for PUT → UPDATE → ACK, with 10,000 devices connected
@@ -33,7 +33,7 @@ so that a busy or slow machine changes a figure less than its ratio.
   stored      synced PUTs to absent devices, with up to 5 million pending keys
   drain       a relay takes 1 million pending events from its upstream
   reconnect   a relay with 1 million devices connects: time to its first UPDATE
-  kicks       UDP wake-ups a second; a restart with 1 million of them due
+  kicks       wake-ups a second by UDP and APNs; a restart with 1 million due
 
 A full run takes about 15 minutes and 8 GB in the folder for temporary files
 (--dir); it needs 12,000 open files (ulimit -n).`

@@ -41,7 +41,7 @@ var tiny = sizes{
 	Pending: []int{500, 2000}, StoredRounds: 2, Stored: 200 * time.Millisecond,
 	Drain: 3500, DrainRounds: 1,
 	Reconnect: [2]int{10, 2500}, ReconnectRounds: 3,
-	Kicks: 600, KickRounds: 2, Restart: [2]int{1000, 3000},
+	Kicks: 600, KickRounds: 2, Pushes: 700, PushRounds: 2, Restart: [2]int{1000, 3000},
 }
 
 // wanted are the figures that a run with sizes tiny reports. Those with a mark
@@ -51,7 +51,7 @@ var wanted = []string{
 	"latency.p50", "latency.p99!", "latency.p99.9",
 	"idle.memory!", "idle.memory_bare", "idle.memory_collected", "idle.heap", "idle.stacks", "idle.setup!", "idle.cpu",
 	"stored.rate_500!", "stored.cpu_500", "stored.rate_2k", "stored.cost_2k!", "stored.start_2k", "stored.time_2k!", "stored.bare_time_2k",
-	"drain.rate!", "reconnect.hello!", "kicks.rate!", "kicks.found!", "kicks.spread!", "kicks.heap!",
+	"drain.rate!", "reconnect.hello!", "kicks.rate!", "kicks.apns!", "kicks.found!", "kicks.spread!", "kicks.heap!",
 }
 
 // TestFigures measures everything in a tiny size: that servers start, that no

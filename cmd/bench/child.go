@@ -31,6 +31,8 @@ func childCommand() *cobra.Command {
 		}),
 		childOf("bare-write FILE N", 2, writeKeys),
 		childOf("kicks N", 1, kickRounds),
+		childOf("apns-sim DIR", 1, apnsSim),
+		childOf("pushes ADDR DIR N", 3, pushRounds),
 		childOf("restart FILE N ROOM", 3, restartOnce),
 		childOf("load SIDE ADDR DEVICES PUBLISHERS DIR", 5, generate),
 	)

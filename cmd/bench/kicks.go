@@ -51,6 +51,9 @@ func (r *run) kicks(ctx context.Context, _ func(string) bool) error {
 	}
 	ph.finish(fmt.Sprintf("%.0f/s", median(rates["edition"])))
 	r.report.ratio("kicks.rate", fmt.Sprintf("UDP kicks a second, %s devices due at once, beside a bare WriteBatch loop", count(n)), "/s", rates["edition"], rates["bare"], atLeast(0.8))
+	if err := r.pushes(ctx); err != nil {
+		return err
+	}
 	return r.restart(ctx)
 }
 
@@ -108,7 +111,17 @@ func kickEntry(n int) map[string]any {
 }
 
 func ourKicks(ctx context.Context, n int, port uint16) (time.Duration, error) {
-	entries, err := kickdrivers.Decode([]map[string]any{kickEntry(n)})
+	return throughDispatcher(ctx, kickEntry(n), n, func(i int) (json.RawMessage, netip.Addr) {
+		addr := kickAddr(i, port)
+		return fmt.Appendf(nil, `{"driver":"udp","ip":"%s","port":%d}`, addr.Addr(), port), addr.Addr()
+	})
+}
+
+// throughDispatcher has a dispatcher with one entry kick n devices that are
+// all due at once, and returns how long that takes. target says what device i
+// registers, and from where.
+func throughDispatcher(ctx context.Context, entry map[string]any, n int, target func(i int) (json.RawMessage, netip.Addr)) (time.Duration, error) {
+	entries, err := kickdrivers.Decode([]map[string]any{entry})
 	if err != nil {
 		return 0, err
 	}
@@ -128,9 +141,8 @@ func ourKicks(ctx context.Context, n int, port uint16) (time.Duration, error) {
 	go func() { ended <- d.Run(ctx) }()
 	defer func() { cancel(); <-ended }() //nolint:errcheck // always nil
 	for i := range routes {
-		addr := kickAddr(i, port)
-		target := fmt.Appendf(nil, `{"driver":"udp","ip":"%s","port":%d}`, addr.Addr(), port)
-		if routes[i], err = d.Check(json.RawMessage(target), addr.Addr(), 512); err != nil {
+		raw, from := target(i)
+		if routes[i], err = d.Check(raw, from, 512); err != nil {
 			return 0, err
 		}
 	}

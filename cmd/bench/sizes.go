@@ -25,6 +25,8 @@ type sizes struct {
 	ReconnectRounds int    // reconnects of each
 	Kicks           int    // datagrams in a round
 	KickRounds      int
+	Pushes          int // to APNs in a round
+	PushRounds      int
 	Restart         [2]int // kicks that are due after a restart: few and many
 }
 
@@ -35,7 +37,7 @@ var full = sizes{
 	Pending: []int{100_000, 1_000_000, 5_000_000}, StoredRounds: 3, Stored: 20 * time.Second,
 	Drain: 1_000_000, DrainRounds: 3,
 	Reconnect: [2]int{1000, 1_000_000}, ReconnectRounds: 50,
-	Kicks: 1_000_000, KickRounds: 5, Restart: [2]int{100_000, 1_000_000},
+	Kicks: 1_000_000, KickRounds: 5, Pushes: 100_000, PushRounds: 6, Restart: [2]int{100_000, 1_000_000},
 }
 
 // quick ends within two minutes on two cores and shows the same figures, less
@@ -46,5 +48,5 @@ var quick = sizes{
 	Pending: []int{100_000, 500_000}, StoredRounds: 1, Stored: 5 * time.Second,
 	Drain: 200_000, DrainRounds: 1,
 	Reconnect: [2]int{1000, 200_000}, ReconnectRounds: 20,
-	Kicks: 200_000, KickRounds: 3, Restart: [2]int{40_000, 200_000},
+	Kicks: 200_000, KickRounds: 3, Pushes: 20_000, PushRounds: 4, Restart: [2]int{40_000, 120_000},
 }

@@ -16,26 +16,26 @@ type device struct {
 	name, where string
 	asleep      bool
 	endpoint    string // set once, before the story
+	dev         *client.Device
 
 	last atomic.Uint64 // the last version that the app was called with
 	rung chan struct{} // doorbell: last has changed
 }
 
-// device makes a device, runs it and waits for its endpoint.
-func (s *stage) device(ctx context.Context, name, where string, at addrs, asleep bool) error {
-	d := &device{name: name, where: where, asleep: asleep, rung: make(chan struct{}, 1)}
+// device makes a device, runs it and waits for its endpoint. change says what
+// is special about it.
+func (s *stage) device(ctx context.Context, name, where string, at addrs, change func(*client.DeviceConfig)) (*device, error) {
+	d := &device{name: name, where: where, rung: make(chan struct{}, 1)}
 	cfg := client.DeviceConfig{
 		Config: client.Config{URL: at.URL, Proxy: client.ProxyDirect, Log: s.log.With("node", name)},
 		State:  filepath.Join(s.dir, name+".json"),
 	}
-	if asleep {
-		cfg.UDP = "127.0.0.1:0"
-		cfg.OnWake = func(payload string) { s.out.step(name, "is woken by a datagram from %s: %q", at.name, payload) }
-	}
+	change(&cfg)
 	dev, err := client.OpenDevice(cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	d.dev = dev
 	endpoint := make(chan string, 1)
 	err = dev.Register(client.App{
 		Name: "demo",
@@ -55,7 +55,7 @@ func (s *stage) device(ctx context.Context, name, where string, at addrs, asleep
 		},
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.actors.Go(func() error {
 		err := dev.Run(s.acting)
@@ -65,13 +65,13 @@ func (s *stage) device(ctx context.Context, name, where string, at addrs, asleep
 	select {
 	case d.endpoint = <-endpoint:
 	case err := <-s.failed:
-		return err
+		return nil, err
 	case <-ctx.Done():
-		return fmt.Errorf("%s got no endpoint: %w", name, context.Cause(ctx))
+		return nil, fmt.Errorf("%s got no endpoint: %w", name, context.Cause(ctx))
 	}
 	s.out.step(name, "registered at %s, %s", at.name, where)
 	s.devices = append(s.devices, d)
-	return nil
+	return d, nil
 }
 
 // newToken is a bearer token for a relay.

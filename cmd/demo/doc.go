@@ -21,7 +21,7 @@ const onceTimeout = 30 * time.Second
 
 // Command is `edition demo`.
 func Command() *cobra.Command {
-	var once bool
+	var once, kicks bool
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show the whole product in one process: a server, two relays, three devices",
@@ -32,9 +32,14 @@ HTTP requests, and every step is printed with the time since the start.
 
 Everything listens on loopback, on free ports, and keeps its data in a
 temporary folder. Afterwards the demo stays up, so that you can send the next
-version yourself, until Ctrl-C.`,
+version yourself, until Ctrl-C.
+
+With --kicks it shows the kick drivers instead, and ends: one sleeping device
+for each is woken through a relay, against simulators of Apple's, Google's and
+the browsers' push services, of an SMSC, a broker and a carrier's platform.`,
 		Example: `  edition demo
-  edition demo --once       # exit 0 when every device got its versions, 1 if not`,
+  edition demo --once       # exit 0 when every device got its versions, 1 if not
+  edition demo --kicks      # exit 0 when every sleeping device was woken, 1 if not`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := os.MkdirTemp("", "edition-demo-")
@@ -42,9 +47,14 @@ version yourself, until Ctrl-C.`,
 				return err
 			}
 			defer os.RemoveAll(dir) //nolint:errcheck // temporary
+			if kicks {
+				return RunKicks(cmd.Context(), dir, newTranscript(cmd.OutOrStdout()))
+			}
 			return Run(cmd.Context(), dir, once, newTranscript(cmd.OutOrStdout()))
 		},
 	}
+	cmd.Flags().BoolVar(&kicks, "kicks", false, "show one sleeping device for each kick driver, woken end to end")
+	cmd.AddCommand(hookCommand())
 	cmd.Flags().BoolVar(&once, "once", false, "end after the story instead of waiting for Ctrl-C")
 	return cmd
 }

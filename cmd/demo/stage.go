@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/edition-push/edition/client"
 	"github.com/edition-push/edition/cmd/internal/serve"
 	"github.com/edition-push/edition/cmd/relay"
 	"github.com/edition-push/edition/cmd/server"
@@ -46,8 +47,8 @@ type addrs struct {
 	token string // file
 }
 
-// openStage starts the nodes and registers the devices.
-func openStage(ctx context.Context, dir string, out *transcript) (_ *stage, err error) {
+// newStage makes a stage with nobody on it.
+func newStage(ctx context.Context, dir string, out *transcript) (_ *stage, err error) {
 	s := &stage{out: out, dir: dir, failed: make(chan error, 1)}
 	if s.logFile, err = os.Create(filepath.Join(dir, "demo.log")); err != nil {
 		return nil, err
@@ -55,21 +56,30 @@ func openStage(ctx context.Context, dir string, out *transcript) (_ *stage, err 
 	s.log = slog.New(slog.NewTextHandler(s.logFile, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s.nodes, s.endNode = context.WithCancel(context.WithoutCancel(ctx))
 	s.acting, s.endActs = context.WithCancel(context.WithoutCancel(ctx))
+	return s, nil
+}
+
+// openStage starts the nodes and registers the devices.
+func openStage(ctx context.Context, dir string, out *transcript) (_ *stage, err error) {
+	s, err := newStage(ctx, dir, out)
+	if err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
 	near, far := "near", "far"
-	top, err := s.server(ctx, near)
+	top, err := s.server(ctx, "server", near, nil)
 	if err != nil {
 		return nil, err
 	}
-	mid, err := s.relay(ctx, near, top, far)
+	mid, err := s.relay(ctx, near, top, far, nil)
 	if err != nil {
 		return nil, err
 	}
-	low, err := s.relay(ctx, far, mid, "")
+	low, err := s.relay(ctx, far, mid, "", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -82,19 +92,31 @@ func openStage(ctx context.Context, dir string, out *transcript) (_ *stage, err 
 		{"tablet", "connected to far, two relays away", low, false},
 		{"meter", "asleep behind far, woken by a UDP kick", low, true},
 	} {
-		if err := s.device(ctx, d.name, d.where, d.at, d.asleep); err != nil {
+		change := func(c *client.DeviceConfig) {
+			if d.asleep {
+				c.UDP = "127.0.0.1:0"
+				c.OnWake = func(payload string) { s.out.step(d.name, "is woken by a datagram from %s: %q", d.at.name, payload) }
+			}
+		}
+		dev, err := s.device(ctx, d.name, d.where, d.at, change)
+		if err != nil {
 			return nil, err
 		}
+		dev.asleep = d.asleep
 	}
 	return s, nil
 }
 
-// server starts the server and lets one relay connect to it.
-func (s *stage) server(ctx context.Context, child string) (addrs, error) {
+// server starts a server, which lets the relay child connect to it. tune, which
+// may be nil, changes its configuration.
+func (s *stage) server(ctx context.Context, name, child string, tune func(*configs.Server)) (addrs, error) {
 	cfg := configs.DefaultServer()
-	a, err := s.prepare("server", child, &cfg.Node)
+	a, err := s.prepare(name, child, &cfg.Node)
 	if err != nil {
 		return a, err
+	}
+	if tune != nil {
+		tune(&cfg)
 	}
 	err = s.start(ctx, &a, func(ctx context.Context, o serve.Options) error { return server.Run(ctx, cfg, o) })
 	if err == nil {
@@ -103,8 +125,9 @@ func (s *stage) server(ctx context.Context, child string) (addrs, error) {
 	return a, err
 }
 
-// relay starts a relay behind up, and waits until it is connected.
-func (s *stage) relay(ctx context.Context, name string, up addrs, child string) (addrs, error) {
+// relay starts a relay behind up, and waits until it is connected. tune is as
+// with server.
+func (s *stage) relay(ctx context.Context, name string, up addrs, child string, tune func(*configs.Relay)) (addrs, error) {
 	cfg := configs.DefaultRelay()
 	cfg.Name = name
 	u := configs.DefaultUpstream()
@@ -118,6 +141,9 @@ func (s *stage) relay(ctx context.Context, name string, up addrs, child string) 
 	a, err := s.prepare(name, child, &cfg.Node)
 	if err != nil {
 		return a, err
+	}
+	if tune != nil {
+		tune(&cfg)
 	}
 	err = s.start(ctx, &a, func(ctx context.Context, o serve.Options) error { return relay.Run(ctx, cfg, o) })
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/edition-push/edition/cmd/kicks"
 	"github.com/edition-push/edition/cmd/relay"
 	"github.com/edition-push/edition/cmd/server"
+	"github.com/edition-push/edition/cmd/sim"
 )
 
 func main() { os.Exit(run()) }
@@ -101,6 +102,6 @@ is in use, 78 configuration, 1 anything else.`,
 		Version:       version(),
 	}
 	root.SetVersionTemplate("edition {{.Version}}\n")
-	root.AddCommand(server.Command(), relay.Command(), demo.Command(), bench.Command(), registerCommand(), listenCommand(), putCommand(), kicks.Command(), configCommand(), versionCommand())
+	root.AddCommand(server.Command(), relay.Command(), demo.Command(), bench.Command(), registerCommand(), listenCommand(), putCommand(), kicks.Command(), sim.Command(), configCommand(), versionCommand())
 	return root
 }

@@ -20,8 +20,10 @@ The list kicks: of the configuration says which there are (docs/kicks.md).`,
   edition kick test --config relay.yaml --driver apns --to DEVICETOKEN --dry-run
   edition kicks list
   edition kicks show carrier-es`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(testCommand(), listCommand(), showCommand())
+	cmd.AddCommand(testCommand(), listCommand(), showCommand(), vapidCommand())
 	return cmd
 }
 

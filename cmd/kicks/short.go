@@ -21,14 +21,14 @@ type short struct {
 func shorts() map[string]short {
 	return map[string]short{
 		"udp":     {"IP:PORT, or tcp://IP:PORT", address},
-		"wakeup":  {"IP:PORT, or tcp://IP:PORT", address},
+		"wakeup":  {"IP:PORT@NETID, or tcp://IP:PORT@NETID", address},
 		"apns":    {"TOKEN, the device token in hexadecimal", field("token")},
 		"fcm":     {"TOKEN, the registration token", field("token")},
 		"webpush": {"URL, the endpoint of the subscription", field("endpoint")},
 		"webhook": {"ID, what the receiver calls the device", field("id")},
 		"mqtt":    {"CLIENT, as the topic names it", field("client")},
 		"sms":     {"+NUMBER", field("msisdn")},
-		"exec":    {"ID, what the program calls the device", field("id")},
+		"exec":    {"NAME, what the program calls the device", field("to")},
 	}
 }
 
@@ -71,6 +71,9 @@ func address(word string) (map[string]any, error) {
 	target := make(map[string]any)
 	if proto, rest, ok := strings.Cut(word, "://"); ok {
 		target["proto"], word = proto, rest
+	}
+	if rest, netid, ok := strings.Cut(word, "@"); ok {
+		target["netid"], word = netid, rest
 	}
 	at, err := netip.ParseAddrPort(word)
 	if err != nil {

@@ -35,26 +35,25 @@ func showCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show NAME|ID",
 		Short: "Show one kick driver of a running node, or one kick of a gateway",
-		Long: `Without --gateway: what the admin listener tells about the entry NAME.
-With --gateway: what became of the kick ID that was asked for there.`,
+		Long: `Asks the admin listener of a server or relay about the entry NAME, or about the
+kick ID that somebody has asked its gateway for. With --gateway the kick's
+caller asks the gateway itself.`,
 		Example: `  edition kicks show carrier-es
+  edition kicks show 4f2a…
   edition kicks show 4f2a… --gateway https://relay.example.net:8082 --token-file gateway.token`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var what any
 			var print func(io.Writer) error
-			if gateway.url == "" {
-				e, err := entryOf(cmd, admin, args[0])
-				if err != nil {
-					return err
-				}
+			k, err := gateway.kick(cmd, admin, args[0])
+			what, print = k, func(w io.Writer) error { return printKick(w, k) }
+			if gateway.url == "" && err != nil {
+				var e kickdrivers.EntryState
+				e, err = entryOf(cmd, admin, args[0])
 				what, print = e, func(w io.Writer) error { return printEntry(w, e) }
-			} else {
-				k, err := gateway.kick(cmd, args[0])
-				if err != nil {
-					return err
-				}
-				what, print = k, func(w io.Writer) error { return printKick(w, k) }
+			}
+			if err != nil {
+				return err
 			}
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), what)
@@ -88,7 +87,7 @@ func entryOf(cmd *cobra.Command, admin, name string) (e kickdrivers.EntryState, 
 	if near := nearest.Word(name, names); near != "" {
 		hint = "did you mean " + near + "?"
 	}
-	return e, fmt.Errorf("%w: no entry of kicks is named %q there; %s", edition.ErrUsage, name, hint)
+	return e, fmt.Errorf("%w: no entry or kick is named %q there; %s", edition.ErrUsage, name, hint)
 }
 
 func printEntry(w io.Writer, e kickdrivers.EntryState) error {
@@ -107,8 +106,12 @@ func printEntry(w io.Writer, e kickdrivers.EntryState) error {
 	return t.Flush()
 }
 
-// kick asks the gateway for one kick.
-func (d *door) kick(cmd *cobra.Command, id string) (k wire.WakeState, err error) {
+// kick asks for one kick: the gateway, or the admin listener of its node.
+func (d *door) kick(cmd *cobra.Command, admin, id string) (k wire.WakeState, err error) {
+	if d.url == "" {
+		err = ask(cmd.Context(), http.DefaultClient, admin+"/kicks/"+url.PathEscape(id), "", &k)
+		return k, err
+	}
 	client, token, err := d.open()
 	if err != nil {
 		return k, err

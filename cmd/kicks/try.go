@@ -116,7 +116,9 @@ func (t *trial) run(ctx context.Context, out, errs io.Writer) error {
 
 // kick checks the target, and shows the kick or sends it.
 func (t *trial) kick(ctx context.Context, out io.Writer, d driver.Driver, asked json.RawMessage, from netip.Addr) error {
-	target, err := d.Check(asked, from, registration)
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	target, err := check(ctx, d, asked, from)
 	if err != nil {
 		return failure(fmt.Errorf("the target is refused when it is registered: %w", err))
 	}
@@ -130,8 +132,6 @@ func (t *trial) kick(ctx context.Context, out io.Writer, d driver.Driver, asked 
 		_, err = fmt.Fprintf(out, "\nWould be sent:\n\n%s\n", strings.TrimRight(text, "\n"))
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.timeout)
-	defer cancel()
 	start := time.Now()
 	var result [1]error
 	d.Kick(ctx, []driver.Kick{k}, result[:])
@@ -142,6 +142,23 @@ func (t *trial) kick(ctx context.Context, out io.Writer, d driver.Driver, asked 
 	}
 	return failure(result[0])
 }
+
+// check waits for a driver that first has to learn what it may reach.
+func check(ctx context.Context, d driver.Driver, asked json.RawMessage, from netip.Addr) (json.RawMessage, error) {
+	for {
+		target, err := d.Check(asked, from, registration)
+		if !errors.Is(err, edition.ErrUnavailable) {
+			return target, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(checkAgain):
+		}
+	}
+}
+
+const checkAgain = 50 * time.Millisecond
 
 // source is the address that the device is taken to register from: some
 // drivers kick no other one.

@@ -48,7 +48,9 @@ listener and the log level. A file with a fault changes nothing.`,
 			return err
 		}
 		defer serve.TuneProcess(cmd.Context())()
-		return Run(cmd.Context(), cfg, serve.Options{Out: cmd.OutOrStdout(), Reload: serve.OnHangup(cmd.Context(), cfg, load)})
+		reload, stop := serve.OnHangup(cfg, load)
+		defer stop()
+		return Run(cmd.Context(), cfg, serve.Options{Out: cmd.OutOrStdout(), Reload: reload})
 	}
 	return cmd
 }

@@ -39,11 +39,17 @@ func build(n *serve.Node, cfg configs.Relay) (serve.Parts, error) {
 	if err != nil {
 		return serve.Parts{}, err
 	}
+	side, err := n.Side(core, cfg.UpstreamKicks)
+	if err != nil {
+		return serve.Parts{}, err
+	}
 	up, err = relay.New(relay.Options{
 		Name:      cfg.Name,
 		Upstreams: ups,
 		Store:     n.Store,
 		Deliver:   core.Hub.Deliver,
+		Below:     core.Below,
+		Wake:      side.Gateway.Wake,
 		Log:       n.Log,
 		Metrics:   n.Metrics,
 	})
@@ -52,6 +58,7 @@ func build(n *serve.Node, cfg configs.Relay) (serve.Parts, error) {
 	}
 	return serve.Parts{
 		Core:      core,
+		Side:      side,
 		Sessions:  n.Sessions(core, up, cfg.Relays),
 		Upstreams: func() any { return up.Upstreams() },
 		Run:       []func(context.Context) error{up.Run},

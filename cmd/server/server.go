@@ -47,6 +47,10 @@ func build(n *serve.Node, cfg configs.Server) (serve.Parts, error) {
 	if err != nil {
 		return serve.Parts{}, err
 	}
+	side, err := n.Side(core, configs.Rights{})
+	if err != nil {
+		return serve.Parts{}, err
+	}
 	publicURL := cmp.Or(cfg.PublicURL, n.URL)
 	registrar := publish.NewRegistrar(keys, publicURL, n.Store)
 	apps := publish.New(publish.Options{
@@ -70,6 +74,7 @@ func build(n *serve.Node, cfg configs.Server) (serve.Parts, error) {
 	})
 	return serve.Parts{
 		Core:      core,
+		Side:      side,
 		Sessions:  n.Sessions(core, registrar, relays),
 		Apps:      apps,
 		DrainApps: apps.Drain,

@@ -27,6 +27,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -99,8 +100,11 @@ func New(o Options) (*Node, error) {
 	return n, nil
 }
 
-// Run checks the local nodes until ctx ends, and then waits for requests to
-// them that are under way.
+// lastForwards is how long requests to local nodes may still take at the end.
+const lastForwards = 2 * time.Second
+
+// Run checks the local nodes until ctx ends, and then waits a little for
+// requests to them that are under way.
 func (n *Node) Run(ctx context.Context) error {
 	defer n.stop()
 	if n.global != nil {
@@ -108,6 +112,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	n.Drain()
+	defer time.AfterFunc(lastForwards, n.stop).Stop()
 	n.flights.Wait()
 	if n.global != nil {
 		n.global.client.CloseIdleConnections()

@@ -9,12 +9,12 @@
 package apns
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -22,7 +22,6 @@ import (
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/kickdrivers/driver"
-	"github.com/edition-push/edition/kickdrivers/outbound"
 )
 
 // Driver pushes to Apple's devices. Make one with New.
@@ -33,7 +32,7 @@ type Driver struct {
 	wake   []byte // the body of a push without a code
 	token  *providerToken
 	pool   *pool
-	slots  outbound.Slots // for requests under way
+	slots  slots
 }
 
 var _ driver.Driver = (*Driver)(nil)
@@ -47,7 +46,7 @@ func New(c Config, env driver.Env) (*Driver, error) {
 	if faults := c.Faults(); len(faults) > 0 {
 		return nil, fmt.Errorf("%w: %w", edition.ErrConfig, errors.Join(faults...))
 	}
-	d := &Driver{config: c, wake: c.payload(""), slots: make(outbound.Slots, c.ParallelRequests)}
+	d := &Driver{config: c, wake: c.payload(""), slots: make(slots, c.ParallelRequests)}
 	var err error
 	if d.origin, err = c.origin(); err != nil {
 		return nil, fmt.Errorf("%w: host: %w", edition.ErrConfig, err)
@@ -90,7 +89,7 @@ func parse(raw json.RawMessage) (target, error) {
 		return t, fmt.Errorf(`%w: the target is not an object such as {"token":"0af1…","topic":"com.example.app"}`, edition.ErrMalformed)
 	}
 	t.Token = strings.ToLower(t.Token)
-	if len(t.Token) < minToken || len(t.Token) > maxToken || len(t.Token)%2 != 0 || strings.Trim(t.Token, "0123456789abcdef") != "" {
+	if !isToken([]byte(t.Token)) {
 		return t, fmt.Errorf("%w: token is not %d to %d hexadecimal digits", edition.ErrMalformed, minToken, maxToken)
 	}
 	return t, nil
@@ -123,6 +122,9 @@ func (d *Driver) allow(t target) error {
 
 // Aim is the device token, whatever the topic.
 func (d *Driver) Aim(raw json.RawMessage) string {
+	if t, ok := parseStored(raw); ok {
+		return t.Token
+	}
 	t, err := parse(raw)
 	if err != nil {
 		return ""
@@ -132,11 +134,44 @@ func (d *Driver) Aim(raw json.RawMessage) string {
 
 // stored reads a target that Check has returned under some configuration.
 func (d *Driver) stored(raw json.RawMessage) (target, error) {
-	t, err := parse(raw)
-	if err != nil {
-		return t, fmt.Errorf("%w: the stored target cannot be read: %w", edition.ErrGone, err)
+	t, ok := parseStored(raw)
+	if !ok {
+		var err error
+		if t, err = parse(raw); err != nil {
+			return t, fmt.Errorf("%w: the stored target cannot be read: %w", edition.ErrGone, err)
+		}
 	}
 	return t, d.allow(t)
+}
+
+// parseStored reads what Check writes, to the letter, in a tenth of the time
+// that JSON takes. It is not ok for anything else.
+func parseStored(raw []byte) (t target, ok bool) {
+	rest, begins := bytes.CutPrefix(raw, []byte(`{"token":"`))
+	token, rest, follows := bytes.Cut(rest, []byte(`","topic":"`))
+	topic, ends := bytes.CutSuffix(rest, []byte(`"}`))
+	if !begins || !follows || !ends || !isToken(token) || bytes.ContainsFunc(topic, notInTopic) {
+		return target{}, false
+	}
+	return target{Token: string(token), Topic: string(topic)}, true
+}
+
+func notInTopic(r rune) bool {
+	switch {
+	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '.', r == '-':
+		return false
+	}
+	return true
+}
+
+// isToken reports whether b is a device token in lower case.
+func isToken(b []byte) bool {
+	for _, c := range b {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return len(b) >= minToken && len(b) <= maxToken && len(b)%2 == 0
 }
 
 // Show writes the request that Kick would make, with the provider's token
@@ -148,7 +183,7 @@ func (d *Driver) Show(k driver.Kick) (string, error) {
 	}
 	h := d.header(t.Topic)
 	if d.token != nil {
-		h["authorization"] = []string{"bearer <secret>"}
+		h = proven(h, "<secret>").header
 	}
 	if d.config.Expiration > 0 {
 		h["apns-expiration"] = []string{fmt.Sprintf("<now + %v>", d.config.Expiration)}
@@ -164,17 +199,21 @@ func (d *Driver) Show(k driver.Kick) (string, error) {
 
 // Kick makes one push for each target, as many at once as there are slots.
 func (d *Driver) Kick(ctx context.Context, kicks []driver.Kick, errs []error) {
-	headers := make(map[string]http.Header, 1) // by topic
+	bearer, err := d.bearer()
+	heads := make(map[string]head, 1) // by topic
 	targets := make([]target, len(kicks))
 	for i, k := range kicks {
-		targets[i], errs[i] = d.stored(k.Target)
-		if topic := targets[i].Topic; errs[i] == nil && headers[topic] == nil {
-			headers[topic] = d.header(topic)
+		if targets[i], errs[i] = d.stored(k.Target); errs[i] != nil {
+			continue
+		}
+		errs[i] = err
+		if topic := targets[i].Topic; heads[topic].header == nil {
+			heads[topic] = proven(d.header(topic), bearer)
 		}
 	}
-	d.slots.Each(ctx, len(kicks), func(i int) {
+	d.slots.each(ctx, len(kicks), func(i int) {
 		if t := targets[i]; errs[i] == nil {
-			errs[i] = d.push(ctx, d.url(t), headers[t.Topic], d.body(kicks[i].Confirm))
+			errs[i] = d.push(ctx, d.url(t), heads[t.Topic], d.body(kicks[i].Confirm))
 		}
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/edition-push/edition/kickdrivers/driver"
 	"github.com/edition-push/edition/kickdrivers/kicktest"
 	"github.com/edition-push/edition/kickdrivers/outbound"
+	"github.com/edition-push/edition/kickdrivers/simtls"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -95,9 +96,9 @@ func (p *peer) config() apns.Config {
 	c := apns.DefaultConfig()
 	c.Host = p.URL()
 	c.Topics = []string{topic}
-	c.TokenKey = driver.Secret{File: p.file(apnssim.FileKey)}
+	c.TokenKey = driver.Secret{File: p.file(apnssim.KeyFile)}
 	c.KeyID, c.TeamID = apnssim.KeyID, apnssim.TeamID
-	c.TLS = outbound.TLS{CAFile: p.file(apnssim.FileCA)}
+	c.TLS = outbound.TLS{CAFile: p.file(simtls.CAFile)}
 	c.Timeout = wait
 	return c
 }
@@ -229,7 +230,7 @@ func TestSuite(t *testing.T) {
 // byCertificate has a configuration prove itself by certificate.
 func byCertificate(p *peer, c *apns.Config) {
 	c.TokenKey, c.KeyID, c.TeamID = driver.Secret{}, "", ""
-	c.TLS.CertFile, c.TLS.KeyFile = p.file(apnssim.FileCertificate), p.file(apnssim.FileClientKey)
+	c.TLS.CertFile, c.TLS.KeyFile = p.file(simtls.CertFile), p.file(simtls.KeyFile)
 }
 
 // TestWhatIsSent reads a push where it arrives.

@@ -21,7 +21,7 @@ func TestProviderToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		p, err := newProviderToken(driver.Secret{File: dir + "/" + apnssim.FileKey}, apnssim.KeyID, apnssim.TeamID)
+		p, err := newProviderToken(driver.Secret{File: dir + "/" + apnssim.KeyFile}, apnssim.KeyID, apnssim.TeamID)
 		if err != nil {
 			t.Fatal(err)
 		}

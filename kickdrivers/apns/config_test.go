@@ -23,6 +23,7 @@ import (
 	"github.com/edition-push/edition/kickdrivers/apns"
 	"github.com/edition-push/edition/kickdrivers/apns/apnssim"
 	"github.com/edition-push/edition/kickdrivers/driver"
+	"github.com/edition-push/edition/kickdrivers/simtls"
 )
 
 func TestDefaults(t *testing.T) {
@@ -70,13 +71,13 @@ func TestFaults(t *testing.T) {
 			c.TokenKey = key
 		},
 		"token_key: open ": func(c *apns.Config) { c.TokenKey.File = p.file("nowhere") },
-		"token_key: is not a key as Apple makes them (.p8)": func(c *apns.Config) { c.TokenKey.File = p.file(apnssim.FileCA) },
+		"token_key: is not a key as Apple makes them (.p8)": func(c *apns.Config) { c.TokenKey.File = p.file(simtls.CAFile) },
 		"token_key: cannot sign":                            func(c *apns.Config) { c.TokenKey.File = writeKey(t, p384) },
 		"token_key: is not a key as Apple":                  func(c *apns.Config) { c.TokenKey.File = writeKey(t, ofRSA) },
 		`key_id: "ABC" is not 10`:                           func(c *apns.Config) { c.KeyID = "ABC" },
 		`team_id: "" is not 10`:                             func(c *apns.Config) { c.TeamID = "" },
 		"tls.ca_file: open ":                                func(c *apns.Config) { c.TLS.CAFile = p.file("nowhere") },
-		"tls.cert_file: is not given, though key_file is":   func(c *apns.Config) { c.TLS.KeyFile = p.file(apnssim.FileClientKey) },
+		"tls.cert_file: is not given, though key_file is":   func(c *apns.Config) { c.TLS.KeyFile = p.file(simtls.KeyFile) },
 		`host: "http://127.0.0.1" is not such as`:           func(c *apns.Config) { c.Host = "http://127.0.0.1" },
 		`host: "https://a/b" is not such as`:                func(c *apns.Config) { c.Host = "https://a/b" },
 		`push: "voip" is not background or alert`:           func(c *apns.Config) { c.Push = "voip" },
@@ -91,11 +92,11 @@ func TestFaults(t *testing.T) {
 		"connections: 0 is not between 1 and 64":       func(c *apns.Config) { c.Connections = 0 },
 		"parallel_requests: 0 is not between 1 and":    func(c *apns.Config) { c.ParallelRequests = 0 },
 		"timeout: 1ms is not between 100ms and 5m":     func(c *apns.Config) { c.Timeout = time.Millisecond },
-		`topics[0]: "com.example.b" is not one of`:     func(c *apns.Config) { byCertificate(p, c); c.Topics = []string{"com.example.b"} },
-		"sandbox: true, but the certificate in":        func(c *apns.Config) { byCertificate(p, c); c.Sandbox = true },
+		`topics[0]: "com.example.c" is not one of`:     func(c *apns.Config) { certified(t, c, time.Hour, nil, "com.example.b"); c.Topics[0] = "com.example.c" },
+		"sandbox: true, but the certificate in":        func(c *apns.Config) { certified(t, c, time.Hour, []int{2}); c.Sandbox = true },
 		"tls.cert_file: the certificate in":            func(c *apns.Config) { certified(t, c, -time.Hour, nil) },
 		"sandbox: false, but the certificate in":       func(c *apns.Config) { certified(t, c, time.Hour, []int{1}) },
-		"tls.cert_file: tls: private key does not mat": func(c *apns.Config) { byCertificate(p, c); c.TLS.KeyFile = p.file(apnssim.FileKey) },
+		"tls.cert_file: tls: private key does not mat": func(c *apns.Config) { byCertificate(p, c); c.TLS.KeyFile = p.file(apnssim.KeyFile) },
 	} {
 		c := p.config()
 		if faults := c.Faults(); len(faults) > 0 {
@@ -116,16 +117,17 @@ func TestFaults(t *testing.T) {
 func TestExpiresSoon(t *testing.T) {
 	p := start(t, apnssim.Options{})
 	for _, c := range []struct {
-		left  time.Duration
-		extra []int
-		warns bool
+		left   time.Duration
+		marks  []int
+		topics []string
+		warns  bool
 	}{
-		{20 * 24 * time.Hour, nil, true},
-		{20 * 24 * time.Hour, []int{1, 2}, true},
-		{40 * 24 * time.Hour, []int{2}, false},
+		{20 * 24 * time.Hour, nil, nil, true},
+		{20 * 24 * time.Hour, []int{1, 2}, []string{topic}, true},
+		{40 * 24 * time.Hour, []int{2}, []string{"com.example.other", topic}, false},
 	} {
 		conf := p.config()
-		certified(t, &conf, c.left, c.extra)
+		certified(t, &conf, c.left, c.marks, c.topics...)
 		if faults := conf.Faults(); len(faults) > 0 {
 			t.Fatal(faults)
 		}
@@ -145,7 +147,8 @@ func TestExpiresSoon(t *testing.T) {
 
 // certified has a configuration prove itself by a certificate that ends after
 // a time and bears Apple's marks: 1 for development, 2 for production.
-func certified(t *testing.T, c *apns.Config, left time.Duration, marks []int) {
+// With topics it says which those are: one as its user id, all in a list.
+func certified(t *testing.T, c *apns.Config, left time.Duration, marks []int, topics ...string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -161,6 +164,22 @@ func certified(t *testing.T, c *apns.Config, left time.Duration, marks []int) {
 		cert.ExtraExtensions = append(cert.ExtraExtensions, pkix.Extension{
 			Id: asn1.ObjectIdentifier{1, 2, 840, 113635, 100, 6, 3, m}, Value: asn1.NullBytes,
 		})
+	}
+	if len(topics) > 0 {
+		cert.Subject.ExtraNames = []pkix.AttributeTypeAndValue{{Type: asn1.ObjectIdentifier{0, 9, 2342, 19200300, 100, 1, 1}, Value: topics[0]}}
+		var list []asn1.RawValue
+		for _, topic := range topics {
+			name, err := asn1.MarshalWithParams(topic, "utf8")
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, asn1.RawValue{FullBytes: name}, asn1.RawValue{FullBytes: []byte("\x30\x05\x0c\x03app")})
+		}
+		value, err := asn1.Marshal(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert.ExtraExtensions = append(cert.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 840, 113635, 100, 6, 3, 6}, Value: value})
 	}
 	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/edition-push/edition/kickdrivers/apns"
 	"github.com/edition-push/edition/kickdrivers/apns/apnssim"
 	"github.com/edition-push/edition/kickdrivers/driver"
+	"github.com/edition-push/edition/kickdrivers/simtls"
 )
 
 var from = netip.MustParseAddr("192.0.2.1")
@@ -192,11 +193,11 @@ func TestExpiredToken(t *testing.T) {
 func TestWrongProof(t *testing.T) {
 	p, other := start(t, apnssim.Options{}), start(t, apnssim.Options{})
 	for name, change := range map[string]func(*apns.Config){
-		"another key":         func(c *apns.Config) { c.TokenKey.File = other.file(apnssim.FileKey) },
+		"another key":         func(c *apns.Config) { c.TokenKey.File = other.file(apnssim.KeyFile) },
 		"another key id":      func(c *apns.Config) { c.KeyID = "AAAAAAAAAA" },
 		"another team":        func(c *apns.Config) { c.TeamID = "AAAAAAAAAA" },
 		"another certificate": func(c *apns.Config) { byCertificate(other, c) },
-		"another authority":   func(c *apns.Config) { c.TLS.CAFile = other.file(apnssim.FileCA) },
+		"another authority":   func(c *apns.Config) { c.TLS.CAFile = other.file(simtls.CAFile) },
 	} {
 		c := p.config()
 		change(&c)

@@ -211,7 +211,7 @@ func (l *line) drop(c *conn) {
 		l.conn = nil
 	}
 	l.mu.Unlock()
-	c.Close()
+	c.Close() //nolint:errcheck // nothing is under way on it
 	l.wake(all)
 }
 

@@ -84,16 +84,12 @@ var errNoAnswer = errors.New("no answer in time")
 // was refused as too old.
 const maxRequests = 3
 
-// push makes one attempt.
-func (d *Driver) push(ctx context.Context, url string, h http.Header, body []byte) error {
+// push makes one attempt. The head is shared with others.
+func (d *Driver) push(ctx context.Context, url string, h head, body []byte) error {
 	limited, cancel := context.WithTimeoutCause(ctx, d.config.Timeout, errNoAnswer)
 	defer cancel()
 	for n := 1; ; n++ {
-		bearer, h, err := d.prove(h)
-		if err != nil {
-			return fmt.Errorf("%w: the provider's token: %w", edition.ErrUnavailable, err)
-		}
-		a, err := d.post(limited, url, h, body)
+		a, err := d.post(limited, url, h.header, body)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -103,25 +99,42 @@ func (d *Driver) push(ctx context.Context, url string, h http.Header, body []byt
 			if errors.Is(err, outbound.ErrConnect) || n == maxRequests {
 				return fmt.Errorf("%w: %w", edition.ErrUnavailable, err)
 			}
-		case a.reason == apns2.ReasonExpiredProviderToken && n < maxRequests && d.token != nil && d.token.renew(bearer):
+		case a.reason == apns2.ReasonExpiredProviderToken && n < maxRequests && d.token != nil && d.token.renew(h.bearer):
+			bearer, err := d.bearer()
+			if err != nil {
+				return err
+			}
+			h = proven(maps.Clone(h.header), bearer)
 		default:
 			return a.err()
 		}
 	}
 }
 
-// prove adds the provider's token to a copy of the header, where there is one.
-func (d *Driver) prove(h http.Header) (string, http.Header, error) {
+// bearer returns the provider's token, nothing where there is none.
+func (d *Driver) bearer() (string, error) {
 	if d.token == nil {
-		return "", h, nil
+		return "", nil
 	}
-	bearer, err := d.token.bearer()
+	b, err := d.token.bearer()
 	if err != nil {
-		return "", nil, err
+		return "", fmt.Errorf("%w: the provider's token: %w", edition.ErrUnavailable, err)
 	}
-	h = maps.Clone(h)
-	h["authorization"] = []string{"bearer " + bearer}
-	return bearer, h, nil
+	return b, nil
+}
+
+// head is a request's header with the provider's token, if there is one.
+type head struct {
+	header http.Header
+	bearer string
+}
+
+// proven puts the provider's token into a header.
+func proven(h http.Header, bearer string) head {
+	if bearer != "" {
+		h["authorization"] = []string{"bearer " + bearer}
+	}
+	return head{header: h, bearer: bearer}
 }
 
 // maxAnswer bounds what is read of an answer, in bytes.

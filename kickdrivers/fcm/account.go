@@ -160,6 +160,8 @@ func (t *tokens) fetch(f *fetch) {
 	bound := &http.Client{Transport: within{ctx, t.client.Transport}, CheckRedirect: t.client.CheckRedirect}
 	f.token, f.err = t.config.TokenSource(context.WithValue(ctx, oauth2.HTTPClient, bound)).Token()
 	switch {
+	case ctx.Err() != nil:
+		f.err = context.Cause(ctx)
 	case f.err == nil && f.token.AccessToken == "":
 		f.err = errors.New("an answer without access_token")
 	case f.err != nil:

@@ -22,7 +22,7 @@ type Config struct {
 	// Token is what the gateway knows this node by, if not by the client
 	// certificate in TLS.
 	Token driver.Secret `mapstructure:"token"`
-	TLS   outbound.TLS  `mapstructure:",squash"`
+	TLS   outbound.TLS  `mapstructure:"tls"`
 	// Drivers are the entries of the other node that a device may name; none:
 	// whatever that node allows.
 	Drivers []string `mapstructure:"drivers"`
@@ -88,9 +88,12 @@ func (c Config) urlFaults() []error {
 	case !c.Token.IsZero():
 		faults = append(faults, c.Token.Faults("token")...)
 	case c.TLS.CertFile == "":
-		faults = append(faults, fmt.Errorf("token: is not given, nor is cert_file: the gateway serves nobody unknown"))
+		faults = append(faults, fmt.Errorf("token: is not given, nor is tls.cert_file: the gateway serves nobody unknown"))
 	}
-	return append(faults, c.TLS.Faults()...)
+	for _, err := range c.TLS.Faults() {
+		faults = append(faults, fmt.Errorf("tls.%w", err))
+	}
+	return faults
 }
 
 // endpoint is where kicks are asked for.

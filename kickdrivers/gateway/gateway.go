@@ -156,6 +156,8 @@ func (d *Driver) overRelay(ctx context.Context, body []byte) error {
 		return context.Cause(ctx)
 	case limited.Err() != nil && err != nil:
 		return fmt.Errorf("relay %s has said nothing for %v", d.c.Relay, d.c.Timeout)
+	case errors.Is(err, edition.ErrNotFound):
+		return fmt.Errorf("%w: %w", edition.ErrUnavailable, err)
 	case err != nil:
 		return err
 	}

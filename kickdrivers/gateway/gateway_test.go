@@ -102,17 +102,19 @@ func TestAnswers(t *testing.T) {
 		want   error // nil: an error that is none of those that say more
 		retry  time.Duration
 	}{
-		"400":               {problem(400), edition.ErrForbidden, 0},
-		"401":               {problem(401), edition.ErrUnavailable, 0},
-		"403":               {problem(403), edition.ErrForbidden, 0},
-		"404":               {problem(404), edition.ErrUnavailable, 0},
-		"405":               {problem(405), edition.ErrUnavailable, 0},
-		"413":               {problem(413), edition.ErrForbidden, 0},
-		"429":               {problem(429, "Retry-After", "9"), edition.ErrTooMany, 9 * time.Second},
-		"500":               {problem(500), nil, 0},
-		"502":               {problem(502), edition.ErrUnavailable, 0},
-		"503":               {problem(503, "Retry-After", "3"), edition.ErrUnavailable, 3 * time.Second},
-		"a redirect":        {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", 307) }, edition.ErrUnavailable, 0},
+		"400": {problem(400), edition.ErrForbidden, 0},
+		"401": {problem(401), edition.ErrUnavailable, 0},
+		"403": {problem(403), edition.ErrForbidden, 0},
+		"404": {problem(404), edition.ErrUnavailable, 0},
+		"405": {problem(405), edition.ErrUnavailable, 0},
+		"413": {problem(413), edition.ErrForbidden, 0},
+		"429": {problem(429, "Retry-After", "9"), edition.ErrTooMany, 9 * time.Second},
+		"500": {problem(500), nil, 0},
+		"502": {problem(502), edition.ErrUnavailable, 0},
+		"503": {problem(503, "Retry-After", "3"), edition.ErrUnavailable, 3 * time.Second},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}, edition.ErrUnavailable, 0},
 		"200 of a web page": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, edition.ErrUnavailable, 0},
 		"202 of a stranger": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(202) }, edition.ErrUnavailable, 0},
 		"202 with a bad id": {func(w http.ResponseWriter, _ *http.Request) {
@@ -273,7 +275,7 @@ func TestFaults(t *testing.T) {
 		"token: is not given":     func(c *gateway.Config) { c.Token = driver.Secret{} },
 		"token: open /no/such":    func(c *gateway.Config) { c.Token = driver.Secret{File: "/no/such"} },
 		"token: and certificates": func(c *gateway.Config) { c.URL, c.Relay = "", "x" },
-		"ca_file: ":               func(c *gateway.Config) { c.TLS.CAFile = "/no/such" },
+		"tls.ca_file: ":           func(c *gateway.Config) { c.TLS.CAFile = "/no/such" },
 		`drivers[0]: "A B"`:       func(c *gateway.Config) { c.Drivers = []string{"A B"} },
 		"wait: 2m":                func(c *gateway.Config) { c.Wait = 2 * time.Minute },
 		"timeout: 1ms":            func(c *gateway.Config) { c.Timeout = time.Millisecond },

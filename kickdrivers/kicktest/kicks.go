@@ -16,9 +16,9 @@ import (
 // code is one as the dispatcher makes them.
 const code = "K7TQ2MXB"
 
-// AnError, as [Outcome.Want], stands for an error that says nothing but that
+// AnError stands, as [Outcome.Want], for an error that says nothing but that
 // this target failed.
-var AnError = errors.New("any error that says nothing but that this target failed")
+var AnError = errors.New("any error that says nothing but that this target failed") //nolint:staticcheck // ErrSomething would name one
 
 // kinds are the error values that say more.
 var kinds = []error{edition.ErrGone, edition.ErrForbidden, edition.ErrTooMany, edition.ErrUnavailable}

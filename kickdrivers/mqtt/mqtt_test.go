@@ -302,8 +302,14 @@ func TestBrokerComesLater(t *testing.T) {
 // connection is made again.
 func TestConnectionLostWhileKicking(t *testing.T) {
 	var got inbox
-	stuck := make(chan struct{})
-	s := start(t, mqttsim.Options{OnKick: got.add, Answer: answers(stuck)})
+	stuck, asked := make(chan struct{}), make(chan struct{}, 1000)
+	answer := answers(stuck)
+	s := start(t, mqttsim.Options{OnKick: got.add, Answer: func(k mqttsim.Kick) byte {
+		asked <- struct{}{}
+		return answer(k)
+	}})
+	release := sync.OnceFunc(func() { close(stuck) })
+	t.Cleanup(release) // before the broker is closed
 	d := open(t, config(s), driver.Env{})
 	defer shut(t, d)
 	first := make(chan error, 1)
@@ -311,7 +317,7 @@ func TestConnectionLostWhileKicking(t *testing.T) {
 	select {
 	case err := <-first:
 		t.Fatalf("the kick was answered: %v", err)
-	case <-time.After(50 * time.Millisecond):
+	case <-asked:
 	}
 	s.Drop()
 	select {
@@ -322,7 +328,7 @@ func TestConnectionLostWhileKicking(t *testing.T) {
 	case <-time.After(wait):
 		t.Fatal("a kick hangs on a connection that is lost")
 	}
-	close(stuck)
+	release()
 	until(t, "the driver connects again", func() bool { return kickOne(t.Context(), d, `{"client":"b"}`, "") == nil })
 	n := 0
 	for _, k := range got.all() {

@@ -133,7 +133,7 @@ func TestNoAmplification(t *testing.T) {
 
 // TestGuardAtKick has the configuration change after a device registered.
 func TestGuardAtKick(t *testing.T) {
-	port, h := sink(t)
+	port, h := listen(t)
 	want := 0
 	before := open(t, func(c *udp.Config) {
 		c.Networks = []udp.Network{{CIDRs: []string{"127.0.0.0/8"}, AnyAddress: true, NetID: "n"}}

@@ -4,12 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"text/template/parse"
 )
 
 // maxCode is what a code to confirm a route adds to a kick, in bytes.
 const maxCode = len(" ABCD2345")
+
+// likeCode is what a device takes for a code.
+var likeCode = regexp.MustCompile(` [A-Z2-7]{8}$`)
 
 // maxPayload is the greatest size of a kick without a code, in bytes.
 const maxPayload = 512
@@ -72,6 +76,9 @@ func parsePayload(text string) (payload, error) {
 		default:
 			return payload{}, fmt.Errorf("%s is not {{.Addr}}, {{.IP}} or {{.Port}}", n)
 		}
+	}
+	if likeCode.MatchString(text) {
+		return payload{}, errors.New("ends like a code that confirms a route: 8 of A-Z and 2-7 behind a blank")
 	}
 	if p.max > maxPayload {
 		return payload{}, fmt.Errorf("may take %d bytes, more than %d", p.max, maxPayload)

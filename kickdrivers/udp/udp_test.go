@@ -17,6 +17,7 @@ import (
 	"github.com/edition-push/edition/kickdrivers/driver"
 	"github.com/edition-push/edition/kickdrivers/kicktest"
 	"github.com/edition-push/edition/kickdrivers/udp"
+	"github.com/edition-push/edition/kickdrivers/udp/udpsim"
 )
 
 var loopback = udp.Network{Name: "loopback", CIDRs: []string{"127.0.0.0/8", "::1/128"}}
@@ -36,90 +37,52 @@ func open(t testing.TB, change func(*udp.Config)) *udp.Driver {
 	return d
 }
 
-// heard is what a peer has been sent.
+// heard is what a simulator has been sent.
 type heard struct {
-	mu   sync.Mutex
-	all  strings.Builder
-	good int // of the form that the driver sends
+	mu  sync.Mutex
+	all []udpsim.Kick
 }
 
-func (h *heard) add(b []byte) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.all.Write(b)
-	h.all.WriteByte('\n')
-	if strings.HasPrefix(string(b), "NOTIFY 127.") {
-		h.good++
+// listen starts a simulator on every loopback address.
+func listen(t *testing.T) (port uint16, h *heard) {
+	t.Helper()
+	h = &heard{}
+	s, err := udpsim.Start(udpsim.Options{Addr: "0.0.0.0:0", OnKick: func(k udpsim.Kick) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.all = append(h.all, k)
+	}})
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return netip.MustParseAddrPort(s.Addr()).Port(), h
 }
 
 func (h *heard) arrived() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.good
+	return len(h.all)
 }
 
 func (h *heard) sent() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.all.String()
-}
-
-// sink hears the datagrams that arrive at a port of every loopback address.
-func sink(t *testing.T) (port uint16, h *heard) {
-	c, err := net.ListenUDP("udp4", &net.UDPAddr{})
-	if err != nil {
-		t.Fatal(err)
+	var b strings.Builder
+	for _, k := range h.all {
+		fmt.Fprintln(&b, k.Proto, k.Text)
 	}
-	h = &heard{}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for buf := make([]byte, 1024); ; {
-			k, err := c.Read(buf)
-			if err != nil {
-				return
-			}
-			h.add(buf[:k])
-		}
-	}()
-	t.Cleanup(func() { _ = c.Close(); <-done })
-	return uint16(c.LocalAddr().(*net.UDPAddr).Port), h
-}
-
-// acceptor hears the TCP connections that bring a kick.
-func acceptor(t *testing.T) (port uint16, h *heard) {
-	l, err := net.Listen("tcp4", "0.0.0.0:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h = &heard{}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			if b, err := io.ReadAll(c); err == nil {
-				h.add(b)
-			}
-			c.Close()
-		}
-	}()
-	t.Cleanup(func() { l.Close(); <-done })
-	return uint16(l.Addr().(*net.TCPAddr).Port), h
+	return b.String()
 }
 
 func TestSuite(t *testing.T) {
 	for _, proto := range []string{"udp", "tcp"} {
 		t.Run(proto, func(t *testing.T) {
 			kicktest.Run(t, func(t *testing.T) kicktest.Subject {
-				listen := sink
-				if proto == "tcp" {
-					listen = acceptor
-				}
 				port, h := listen(t)
 				s := kicktest.Subject{
 					Driver: open(t, func(c *udp.Config) { c.Networks[0].AnyAddress = true; c.Networks[0].NetID = "here" }),
@@ -242,7 +205,7 @@ func receive(t *testing.T, network, ip string) (port int, read func() string) {
 }
 
 func TestBind(t *testing.T) {
-	port, _ := sink(t)
+	port, _ := listen(t)
 	d := open(t, func(c *udp.Config) { c.Bind = []string{"127.0.0.9"} })
 	if errs := kick(t, d, `{"ip":"127.0.0.1","port":%d,"own":true}`, port); errs[0] != nil {
 		t.Error(errs[0])
@@ -293,7 +256,7 @@ func TestTargetFails(t *testing.T) {
 // TestOneFailsOthersArrive has a datagram in the middle of a batch that cannot
 // be sent: from a loopback address nothing leaves the machine.
 func TestOneFailsOthersArrive(t *testing.T) {
-	port, h := sink(t)
+	port, h := listen(t)
 	d := open(t, func(c *udp.Config) {
 		c.Networks = []udp.Network{{CIDRs: []string{"127.0.0.0/8", "198.51.100.0/24"}, AnyAddress: true}}
 		c.Bind = []string{"127.0.0.9"}

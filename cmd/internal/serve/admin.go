@@ -8,6 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/edition-push/edition/wire"
 )
 
 // newRegistry makes a registry of this process's own.
@@ -53,6 +55,19 @@ func (n *Node) admin(p Parts) http.Handler {
 	mux.HandleFunc("GET /kicks", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(p.Kicks.Entries()) //nolint:errcheck // the peer may have gone
+	})
+	mux.HandleFunc("GET /kicks/{id}", func(w http.ResponseWriter, r *http.Request) {
+		if p.Gateway == nil {
+			http.NotFound(w, r)
+			return
+		}
+		s, err := p.Gateway.Outcome(r.PathValue("id"))
+		if err != nil {
+			wire.WriteProblem(w, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(s) //nolint:errcheck // the peer may have gone
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.Metrics, promhttp.HandlerOpts{Registry: n.Metrics}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)

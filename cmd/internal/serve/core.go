@@ -76,6 +76,12 @@ func (c Core) through(ctx context.Context, relay string, request json.RawMessage
 	return json.Marshal(res)
 }
 
+// Below reports whether a relay with a store of this ID is connected here.
+func (c Core) Below(store string) bool {
+	sessions := c.relays.Load()
+	return sessions != nil && sessions.Below(store)
+}
+
 // routeGone notes that a driver calls a route gone, unless the device has told
 // another meanwhile.
 func (n *Node) routeGone(h edition.Holder, r edition.Route) {
@@ -91,12 +97,17 @@ func (n *Node) routeGone(h edition.Holder, r edition.Route) {
 // Sessions makes the device door.
 func (n *Node) Sessions(c Core, r edition.Registrar, relays []configs.Peer) *session.Server {
 	l := n.cfg.Session
+	var way func() []string
+	if up, ok := r.(interface{ Way() []string }); ok {
+		way = up.Way
+	}
 	s := session.New(session.Options{
 		Hub:       c.Hub,
 		Store:     n.Store,
 		Registrar: r,
 		Relays:    sessionRelays(relays),
 		CheckKick: c.Kicks.Check,
+		Way:       way,
 		Challenge: c.Kicks.Challenge,
 		Wakeable:  c.Kicks.Wakeable,
 		Talk:      dialects(n.cfg.Dialects),

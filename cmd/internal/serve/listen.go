@@ -13,12 +13,16 @@ import (
 
 // listen opens a TCP address; the flag is named in what to do about a failure.
 func listen(ctx context.Context, addr, flag string) (net.Listener, error) {
+	return listenFor(ctx, addr, "choose another address with --"+flag)
+}
+
+// listenFor opens a TCP address; hint is what to do about a failure.
+func listenFor(ctx context.Context, addr, hint string) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err == nil {
 		return l, nil
 	}
-	hint := "choose another address with --" + flag
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		hint = "another process has it: stop that one, or " + hint

@@ -29,8 +29,10 @@ type Options struct {
 
 // Addrs are the URLs of a running role, as bound.
 type Addrs struct {
-	URL   string // of the device door, as this machine reaches it
-	Admin string
+	URL     string // of the device door, as this machine reaches it
+	Admin   string
+	Gateway string // empty: not configured
+	Wakeup  string // empty: not configured
 }
 
 // Store is an [edition.Store] in a file.
@@ -57,7 +59,9 @@ type Node struct {
 	reload  Reload
 	door    net.Listener
 	private net.Listener
-	certs   *certs         // of the door
+	certs   *certs // of the door
+	gateway sideDoor
+	wakeup  sideDoor
 	level   *slog.LevelVar // of Log; nil when it is somebody else's
 
 	draining atomic.Bool
@@ -88,7 +92,13 @@ func Open(ctx context.Context, role string, cfg configs.Node, o Options) (_ *Nod
 	if n.private, err = listen(ctx, cfg.Admin, "admin"); err != nil {
 		return nil, err
 	}
-	n.Addrs = Addrs{URL: urlOf(n.door, cfg.TLS), Admin: urlOf(n.private, configs.TLS{})}
+	if n.gateway, err = openSide(ctx, cfg.Gateway.Listen, "gateway", cfg.Gateway.TLS); err != nil {
+		return nil, err
+	}
+	if n.wakeup, err = openSide(ctx, cfg.Wakeup.Listen, "wakeup", cfg.Wakeup.TLS); err != nil {
+		return nil, err
+	}
+	n.Addrs = Addrs{URL: urlOf(n.door, cfg.TLS), Admin: urlOf(n.private, configs.TLS{}), Gateway: n.gateway.url, Wakeup: n.wakeup.url}
 	if n.certs, err = newCerts(cfg.TLS); err != nil {
 		return nil, err
 	}
@@ -126,7 +136,7 @@ func (n *Node) Close() error {
 }
 
 func (n *Node) closeListeners() {
-	for _, l := range []net.Listener{n.door, n.private} {
+	for _, l := range []net.Listener{n.door, n.private, n.gateway.Listener, n.wakeup.Listener} {
 		if l != nil {
 			l.Close()
 		}

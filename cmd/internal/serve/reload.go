@@ -39,16 +39,17 @@ type Reloader struct {
 	Read func(configs.Node) (use func(), err error)
 }
 
-// OnHangup returns a Reload that reads by load at each SIGHUP, until ctx ends.
-// On systems that have no such signal nothing is reloaded.
-func OnHangup[C configs.Server | configs.Relay](ctx context.Context, was C, load func() (C, error)) Reload {
+// OnHangup returns a Reload that reads by load at each SIGHUP, until stop is
+// called: then the signal ends the process again. On systems that have no such
+// signal nothing is reloaded.
+func OnHangup[C configs.Server | configs.Relay](was C, load func() (C, error)) (r Reload, stop func()) {
 	when := make(chan os.Signal, 1)
 	signal.Notify(when, syscall.SIGHUP)
-	context.AfterFunc(ctx, func() { signal.Stop(when) })
-	return Reload{When: when, Read: func() (Fresh, error) {
+	read := func() (Fresh, error) {
 		now, err := load()
 		return Fresh{Node: nodeOf(now), Changed: configs.Changed(was, now)}, err
-	}}
+	}
+	return Reload{When: when, Read: read}, func() { signal.Stop(when) }
 }
 
 func nodeOf[C configs.Server | configs.Relay](cfg C) configs.Node {
@@ -114,20 +115,36 @@ func (n *Node) reloadAll(p Parts, had []kickdrivers.Entry) ([]kickdrivers.Entry,
 	}
 	changed = append(changed, changedDrivers(had, entries)...)
 	n.Log.Info("reloaded", "changed", strings.Join(changed, ", "))
-	secure := n.certs != nil && fresh.Node.TLS.CertFile != ""
-	rest := slices.DeleteFunc(fresh.Changed, func(key string) bool {
-		return key == "kicks" || key == "log.level" || secure && strings.HasPrefix(key, "tls.")
-	})
-	if len(rest) > 0 {
+	if rest := slices.DeleteFunc(fresh.Changed, n.takesUp(fresh.Node)); len(rest) > 0 {
 		n.Log.Warn("these keys count after a restart", "keys", strings.Join(rest, ", "))
 	}
 	return entries, nil
+}
+
+// takesUp says which keys count without a restart. Certificates do, where there
+// were some before.
+func (n *Node) takesUp(fresh configs.Node) func(key string) bool {
+	prefixes := []string{"kicks", "log.level"}
+	for prefix, held := range map[string]bool{
+		"tls.":         n.certs != nil && fresh.TLS.CertFile != "",
+		"gateway.tls.": n.gateway.certs != nil && fresh.Gateway.TLS.CertFile != "",
+		"wakeup.tls.":  n.wakeup.certs != nil && fresh.Wakeup.TLS.CertFile != "",
+	} {
+		if held {
+			prefixes = append(prefixes, prefix)
+		}
+	}
+	return func(key string) bool {
+		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
+	}
 }
 
 // ownReloads are the reloads that both roles have.
 func (n *Node) ownReloads() []Reloader {
 	return []Reloader{
 		{What: "certificates", Read: func(c configs.Node) (func(), error) { return n.certs.reload(c.TLS) }},
+		{What: "certificates of the gateway", Read: func(c configs.Node) (func(), error) { return n.gateway.certs.reload(c.Gateway.TLS) }},
+		{What: "certificates of the wake-up API", Read: func(c configs.Node) (func(), error) { return n.wakeup.certs.reload(c.Wakeup.TLS) }},
 		{What: "log.level", Read: func(c configs.Node) (func(), error) {
 			if n.level == nil || n.level.Level() == levelOf(c.Log) {
 				return nil, nil

@@ -3,7 +3,10 @@ package serve
 import (
 	"context"
 	"errors"
+	"maps"
+	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,6 +17,7 @@ import (
 // Parts are what a role has put together on its node.
 type Parts struct {
 	Core
+	Side
 	Sessions  *session.Server
 	Apps      http.Handler                  // nil on a relay
 	DrainApps func()                        // ends what would not end by itself; may be nil
@@ -45,12 +49,22 @@ func (n *Node) Serve(ctx context.Context, p Parts) error {
 	workCtx, endWork := context.WithCancel(background)
 	defer endWork()
 	work, workCtx := errgroup.WithContext(workCtx)
-	for _, run := range append(p.Run, p.Hub.Run, p.Kicks.Run, p.Sessions.Run) {
+	for _, run := range slices.Concat(p.Run, p.Side.run(), []func(context.Context) error{p.Hub.Run, p.Kicks.Run, p.Sessions.Run}) {
 		work.Go(func() error { return run(workCtx) })
 	}
 	work.Go(func() error { return n.reloadOn(workCtx, p) })
-	work.Go(func() error { return ignoreClosed(door.Serve(n.door)) })
-	work.Go(func() error { return ignoreClosed(admin.Serve(n.private)) })
+	servers := map[*http.Server]net.Listener{door: n.door, admin: n.private}
+	if n.gateway.Listener != nil {
+		servers[sideHTTP(p.Gateway, n.Log)] = n.gateway
+		n.Log.Info("the gateway takes requests for kicks", "url", n.Gateway)
+	}
+	if n.wakeup.Listener != nil {
+		servers[sideHTTP(p.Wakeup, n.Log)] = n.wakeup
+		n.Log.Info("the wake-up API is open", "url", n.Wakeup)
+	}
+	for s, l := range servers {
+		work.Go(func() error { return ignoreClosed(s.Serve(l)) })
+	}
 	n.Log.Info("ready", "role", n.role, "url", n.URL, "admin", n.Admin)
 	if n.ready != nil {
 		n.ready(n.Addrs)
@@ -68,7 +82,8 @@ func (n *Node) Serve(ctx context.Context, p Parts) error {
 	}
 	n.draining.Store(true)
 	p.Hub.Drain()
-	shut(background, door, admin)
+	p.Side.drain()
+	shut(background, slices.Collect(maps.Keys(servers))...)
 	endWork()
 	workErr := work.Wait()
 	endStore()
@@ -85,6 +100,7 @@ func (n *Node) drain(background context.Context, p Parts) {
 	n.Log.Info("draining", "over", n.cfg.Drain)
 	n.draining.Store(true)
 	p.Hub.Drain()
+	p.Side.drain()
 	if p.DrainApps != nil {
 		p.DrainApps()
 	}

@@ -25,8 +25,7 @@ type Options struct {
 	// OnKick is told of each push that is accepted. It may be called at once
 	// from many goroutines.
 	OnKick func(Kick)
-	// Topics are the apps that the sender may push to; nil is
-	// com.example.app alone.
+	// Topics are the apps that the sender may push to; nil is Topic alone.
 	Topics []string
 	// Answer may answer a push that is in order otherwise than by accepting
 	// it. It may be called at once from many goroutines.
@@ -34,6 +33,9 @@ type Options struct {
 	// Streams is how many requests a connection takes at once; 0 is 1000.
 	Streams int
 }
+
+// Topic is the app that the sender may push to by default.
+const Topic = "com.example.app"
 
 // Kick is one push.
 type Kick struct {
@@ -84,7 +86,7 @@ func Start(o Options) (*Server, error) {
 		o.Addr = "127.0.0.1:0"
 	}
 	if o.Topics == nil {
-		o.Topics = []string{"com.example.app"}
+		o.Topics = []string{Topic}
 	}
 	if o.Streams == 0 {
 		o.Streams = 1000
@@ -93,12 +95,16 @@ func Start(o Options) (*Server, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	var err error
-	if s.secrets, err = newSecrets(o.Topics); err != nil {
-		return nil, err
+	if len(o.Topics) == 0 {
+		return nil, errors.New("no topics")
 	}
 	var lc net.ListenConfig
+	var err error
 	if s.listener, err = lc.Listen(context.Background(), "tcp", o.Addr); err != nil {
+		return nil, err
+	}
+	if s.secrets, err = newSecrets(s.listener.Addr()); err != nil {
+		s.listener.Close()
 		return nil, err
 	}
 	only := new(http.Protocols)

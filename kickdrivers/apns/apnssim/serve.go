@@ -113,10 +113,10 @@ func (s *Server) read(r *http.Request) (Kick, Answer) {
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxPayload+1))
 	switch {
-	case err != nil || len(body) == 0 || !json.Valid(body):
-		return k, Answer{Status: 400, Reason: "PayloadEmpty"}
 	case len(body) > maxPayload:
 		return k, Answer{Status: 413, Reason: "PayloadTooLarge"}
+	case err != nil || len(body) == 0 || !json.Valid(body):
+		return k, Answer{Status: 400, Reason: "PayloadEmpty"}
 	}
 	k.Body = body
 	return k, Answer{}
@@ -167,7 +167,7 @@ func (k *Kick) readHeader(h http.Header, topics []string) (reason string) {
 // push certificate of this server, or a provider token signed with its key.
 func (s *Server) prove(r *http.Request) (reason string) {
 	if certs := r.TLS.PeerCertificates; len(certs) > 0 {
-		_, err := certs[0].Verify(x509.VerifyOptions{Roots: s.secrets.roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+		_, err := certs[0].Verify(x509.VerifyOptions{Roots: s.secrets.authority.Pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
 		if err != nil {
 			return "BadCertificate"
 		}

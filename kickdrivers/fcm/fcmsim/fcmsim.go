@@ -24,6 +24,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/edition-push/edition/kickdrivers/simtls"
 )
 
 // Options of a server. The zero Options are usable.
@@ -74,7 +76,7 @@ type Server struct {
 	// Fixed after construction.
 	options  Options
 	log      *slog.Logger
-	cert     tls.Certificate
+	ca       *simtls.Authority
 	listener net.Listener
 	http     *http.Server
 	ended    chan struct{}
@@ -92,11 +94,9 @@ const (
 	scope     = "https://www.googleapis.com/auth/firebase.messaging"
 )
 
-// Names of the files that WriteFiles writes.
-const (
-	FileCA      = "fcm-ca.pem"               // whom senders have to believe
-	FileAccount = "fcm-service-account.json" // the key file of the service account
-)
+// AccountFile is the name of the service account's key file. The other files
+// that WriteFiles writes are named in package simtls.
+const AccountFile = "service-account.json"
 
 // connKey is under which a request's context holds its connection.
 type connKey struct{}
@@ -122,18 +122,27 @@ func Start(o Options) (*Server, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if s.cert, err = newCertificate(); err != nil {
+	if s.ca, err = simtls.New("Edition FCM simulator"); err != nil {
 		return nil, err
 	}
 	var lc net.ListenConfig
 	if s.listener, err = lc.Listen(context.Background(), "tcp", o.Addr); err != nil {
 		return nil, err
 	}
+	hosts := []string{"localhost", "127.0.0.1", "::1"}
+	if a, ok := s.listener.Addr().(*net.TCPAddr); ok && !a.IP.IsUnspecified() {
+		hosts = append(hosts, a.IP.String())
+	}
+	cert, err := s.ca.Server(hosts...)
+	if err != nil {
+		s.listener.Close()
+		return nil, err
+	}
 	s.http = &http.Server{
 		Handler:           s.routes(),
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ReadHeaderTimeout: 10 * time.Second,
-		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{s.cert}},
+		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}},
 		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 	}
 	go func() {
@@ -165,8 +174,8 @@ func (s *Server) ExpireTokens() {
 	clear(s.tokens)
 }
 
-// WriteFiles writes into a folder what a sender needs, under the names that
-// begin with File. They fit this server alone.
+// WriteFiles writes into a folder what a sender needs: the authority to trust
+// and the service account's key file. They fit this server alone.
 func (s *Server) WriteFiles(dir string) error {
 	der, err := x509.MarshalPKCS8PrivateKey(s.options.Key)
 	if err != nil {
@@ -184,10 +193,9 @@ func (s *Server) WriteFiles(dir string) error {
 	if err != nil {
 		return err
 	}
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.cert.Certificate[0]})
 	return errors.Join(
-		os.WriteFile(filepath.Join(dir, FileAccount), file, 0o600),
-		os.WriteFile(filepath.Join(dir, FileCA), ca, 0o600),
+		s.ca.WriteFiles(dir, "edition"),
+		os.WriteFile(filepath.Join(dir, AccountFile), file, 0o600),
 	)
 }
 
@@ -197,7 +205,7 @@ func (s *Server) Entry(dir string) map[string]any {
 	return map[string]any{
 		"driver":          "fcm",
 		"host":            s.URL(),
-		"service_account": map[string]any{"file": filepath.Join(dir, FileAccount)},
-		"tls":             map[string]any{"ca_file": filepath.Join(dir, FileCA)},
+		"service_account": map[string]any{"file": filepath.Join(dir, AccountFile)},
+		"tls":             map[string]any{"ca_file": filepath.Join(dir, simtls.CAFile)},
 	}
 }

@@ -5,13 +5,50 @@ import (
 	"sync"
 )
 
-// conns are the connections of a broker, which can be closed and waited for:
-// the embedded broker forgets those that have not said CONNECT.
+// conns are the connections of a broker. They are accepted here and not by the
+// embedded broker, which forgets those that have not said CONNECT when it is
+// closed, and then waits for them for ever.
 type conns struct {
-	wg   sync.WaitGroup
+	wg   sync.WaitGroup // the acceptor, and each connection
 	mu   sync.Mutex
-	open map[*conn]struct{} // Guarded by mu.
-	over bool               // Guarded by mu: no more are taken.
+	open map[net.Conn]struct{} // Guarded by mu.
+	over bool                  // Guarded by mu: no more are taken.
+}
+
+// accept serves what comes to l until end is called.
+func (s *conns) accept(l net.Listener, serve func(net.Conn)) {
+	s.wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if !s.add(c) {
+				c.Close()
+				return
+			}
+			s.wg.Go(func() {
+				defer s.remove(c)
+				serve(c)
+			})
+		}
+	})
+}
+
+func (s *conns) add(c net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		s.open[c] = struct{}{}
+	}
+	return !s.over
+}
+
+func (s *conns) remove(c net.Conn) {
+	c.Close()
+	s.mu.Lock()
+	delete(s.open, c)
+	s.mu.Unlock()
 }
 
 // drop closes all connections.
@@ -19,58 +56,17 @@ func (s *conns) drop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.open {
-		c.Conn.Close()
+		c.Close()
 	}
 }
 
 // end closes all connections, takes no more, and returns when the broker has
 // let go of all.
-func (s *conns) end() {
+func (s *conns) end(l net.Listener) {
 	s.mu.Lock()
 	s.over = true
 	s.mu.Unlock()
+	l.Close()
 	s.drop()
 	s.wg.Wait()
-}
-
-// listener hands out connections that conns knows.
-type listener struct {
-	net.Listener
-	conns *conns
-}
-
-// Accept implements net.Listener.
-func (l *listener) Accept() (net.Conn, error) {
-	raw, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	c := &conn{Conn: raw, conns: l.conns}
-	l.conns.mu.Lock()
-	defer l.conns.mu.Unlock()
-	if l.conns.over {
-		raw.Close()
-		return nil, net.ErrClosed
-	}
-	l.conns.open[c] = struct{}{}
-	l.conns.wg.Add(1)
-	return c, nil
-}
-
-// conn is one connection. The broker closes it when it is done with it.
-type conn struct {
-	net.Conn
-	conns *conns
-	once  sync.Once
-}
-
-// Close implements net.Conn.
-func (c *conn) Close() error {
-	c.once.Do(func() {
-		c.conns.mu.Lock()
-		delete(c.conns.open, c)
-		c.conns.mu.Unlock()
-		c.conns.wg.Done()
-	})
-	return c.Conn.Close()
 }

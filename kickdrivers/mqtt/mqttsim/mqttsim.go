@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 
 	broker "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"github.com/edition-push/edition/kickdrivers/simtls"
@@ -55,7 +54,7 @@ type Options struct {
 // Server is a broker that runs. Make one with Start.
 type Server struct {
 	o      Options
-	addr   net.Addr
+	listen net.Listener
 	broker *broker.Server
 	ca     *simtls.Authority // nil without TLS
 	conns  *conns
@@ -70,12 +69,11 @@ func Start(o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{o: o, conns: &conns{open: make(map[*conn]struct{})}}
+	s := &Server{o: o, conns: &conns{open: make(map[net.Conn]struct{})}}
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", o.Addr)
 	if err != nil {
 		return nil, err
 	}
-	s.addr = l.Addr()
 	if o.TLS || o.ClientCert {
 		if l, err = s.secure(l); err != nil {
 			return nil, err
@@ -95,11 +93,16 @@ func Start(o Options) (*Server, error) {
 		l.Close()
 		return nil, err
 	}
-	if err := s.broker.AddListener(listeners.NewNet("sim", &listener{Listener: l, conns: s.conns})); err != nil {
+	if err := s.broker.Serve(); err != nil {
 		l.Close()
 		return nil, err
 	}
-	return s, s.broker.Serve()
+	s.listen = l
+	s.conns.accept(l, func(c net.Conn) {
+		err := s.broker.EstablishConnection("sim", c)
+		o.Log.Debug("a connection has ended", "remote", c.RemoteAddr().String(), "err", err)
+	})
+	return s, nil
 }
 
 func (s *Server) secure(l net.Listener) (net.Listener, error) {
@@ -121,7 +124,7 @@ func (s *Server) secure(l net.Listener) (net.Listener, error) {
 }
 
 // Addr is where the broker listens.
-func (s *Server) Addr() string { return s.addr.String() }
+func (s *Server) Addr() string { return s.listen.Addr().String() }
 
 // URL is what a driver's url is set to.
 func (s *Server) URL() string {
@@ -145,9 +148,8 @@ func (s *Server) WriteFiles(dir string) error {
 
 // Close ends the broker and waits for its connections to end.
 func (s *Server) Close() error {
-	err := s.broker.Close()
-	s.conns.end()
-	return err
+	s.conns.end(s.listen)
+	return s.broker.Close()
 }
 
 // Drop closes the connections of all clients, without a word.
