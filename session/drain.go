@@ -26,6 +26,11 @@ func (s *Server) stopTaking() { s.drain.Do(func() { close(s.draining) }) }
 // to come back, which is spread as well. Drain returns when no connection is
 // left, or when ctx ends; Run's end cuts off the rest. Run must be running.
 func (s *Server) Drain(ctx context.Context) {
+	var spread time.Duration
+	if end, ok := ctx.Deadline(); ok {
+		spread = time.Until(end) * 4 / 5 // the last need time to go, too
+	}
+	s.spread.Store(int64(spread))
 	s.stopTaking()
 	var conns []*conn
 	for i := range wheelSlots {
@@ -33,10 +38,6 @@ func (s *Server) Drain(ctx context.Context) {
 	}
 	rand.Shuffle(len(conns), func(i, j int) { conns[i], conns[j] = conns[j], conns[i] })
 
-	var spread time.Duration
-	if end, ok := ctx.Deadline(); ok {
-		spread = time.Until(end) * 4 / 5 // the last need time to go, too
-	}
 	start := time.Now()
 	for i, c := range conns {
 		at := spread * time.Duration(i) / time.Duration(len(conns))

@@ -45,6 +45,7 @@ const (
 
 type metrics struct {
 	devices, relays, polls   prometheus.Gauge
+	streams                  prometheus.Gauge
 	messages                 *prometheus.CounterVec
 	types                    map[string]prometheus.Counter // of messages, resolved
 	updates, events, resends prometheus.Counter
@@ -63,6 +64,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		relays:  conns.WithLabelValues("relay"),
 		polls: f.NewGauge(prometheus.GaugeOpts{
 			Name: "edition_session_polls", Help: "Long polls waiting.",
+		}),
+		streams: f.NewGauge(prometheus.GaugeOpts{
+			Name: "edition_session_streams", Help: "Event streams open.",
 		}),
 		messages: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "edition_session_messages_total", Help: "Messages and REST requests taken, by type.",
@@ -95,7 +99,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	for _, t := range []string{
 		wire.TypeHello, wire.TypeRegister, wire.TypeUnregister, wire.TypeKick,
-		wire.TypeUpdate, wire.TypeAck, wire.TypeRefuse, wire.TypeWoken, wire.TypePing,
+		wire.TypeUpdate, wire.TypeAck, wire.TypeRefuse, wire.TypeWoken, wire.TypePing, typeStream,
 		"purge", "nack", "broadcast_subscribe", // of other protocols
 	} {
 		m.types[t] = m.messages.WithLabelValues(t)

@@ -155,7 +155,7 @@ func (s *Server) pollAck(by caller, u edition.Update, uaids []edition.UAID, bodi
 			}
 		}
 	}
-	return s.hub.Ack(by.owner, u, edition.AckDelivered)
+	return s.ack(by.owner, u, edition.AckDelivered)
 }
 
 func waitTime(s string) (time.Duration, error) {

@@ -214,7 +214,18 @@ func (s *Server) restAck(q *request) (int, any, error) {
 	if state != edition.AckDelivered {
 		return http.StatusNoContent, nil, s.ownReport(q.by.peer, m.Store, q.by.owner, u, state)
 	}
-	return http.StatusNoContent, nil, s.hub.Ack(q.by.owner, u, state)
+	return http.StatusNoContent, nil, s.ack(q.by.owner, u, state)
+}
+
+// ack passes on what was reported over REST. A device may have an event stream.
+func (s *Server) ack(owner edition.Owner, u edition.Update, state edition.AckState) error {
+	if err := s.hub.Ack(owner, u, state); err != nil {
+		return err
+	}
+	if owner == edition.Direct {
+		s.streams.landed(u)
+	}
+	return nil
 }
 
 // agents proves all the devices that an ack is from.

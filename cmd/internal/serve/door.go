@@ -24,7 +24,7 @@ type Door struct {
 func (d Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	switch {
-	case strings.HasPrefix(path, wire.PathEndpoint) || path == wire.PathEvents,
+	case strings.HasPrefix(path, wire.PathEndpoint) || path == wire.PathEvents && !asksForStream(r),
 		strings.HasPrefix(path, wire.PathMessage), strings.HasPrefix(path, wire.PathReceipt):
 		if d.Apps == nil {
 			wire.WriteProblem(w, fmt.Errorf("%w: this is a relay; endpoints are at its upstream", edition.ErrNotFound))
@@ -36,6 +36,13 @@ func (d Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		d.Devices.ServeHTTP(w, r)
 	}
+}
+
+// asksForStream tells a device's GET /v1/events, and what a browser asks before
+// it, from an app server's POST.
+func asksForStream(r *http.Request) bool {
+	return r.Method == http.MethodGet ||
+		r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") == http.MethodGet
 }
 
 func (d Door) welcome(w http.ResponseWriter, r *http.Request) {
