@@ -50,6 +50,10 @@ type Registration struct {
 	// Routes take the place of those there were, see [Routes.Over]; nil leaves
 	// them as they are.
 	Routes Routes
+	// Last has a version below one that has arrived take its place, once nothing
+	// is pending: the app server's versions need not rise, and promise 4 is
+	// given up for this app. It is so until the next registration.
+	Last bool
 	// AppKey, if not nil, is the only VAPID key that may send to the endpoint
 	// (RFC 8292 §4): an uncompressed point on P-256, 65 bytes. It is part of
 	// the endpoint: a store does not keep it.
@@ -117,10 +121,10 @@ type EndpointState struct {
 	Version Version   // the last known; 0 with StateNone
 	State   string    // one of the State words
 	Since   time.Time // when it came into that state; registration time with StateNone
+	Relayed bool      // StateNone after a relay took custody
 	// Delivered is the greatest version that the device has acknowledged, 0
 	// when none is known; in any state.
 	Delivered Version
-	Relayed bool      // StateNone after a relay took custody
 }
 
 // Store keeps registrations and, for each, the latest version that the device

@@ -63,7 +63,9 @@ func topicOf(h http.Header) (string, error) {
 		return "", errTopic
 	}
 	for _, c := range []byte(topic) {
-		if !('A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+		switch {
+		case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
 			return "", errTopic
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
@@ -132,6 +133,8 @@ func FuzzOpen(f *testing.F) {
 	f.Add(goldenToken)
 	f.Add(r.Seal(newKey()))
 	f.Add(ring(f, 1).Seal(newKey()))
+	f.Add(r.SealFor(newKey(), []byte("x")))
+	f.Add(r.sealParcel(formatMessage, parcel{}))
 	f.Fuzz(func(t *testing.T, token string) {
 		key, err := r.Open(token)
 		if err != nil {
@@ -151,6 +154,39 @@ func TestKeyringShowsNoKey(t *testing.T) {
 	for _, out := range []string{fmt.Sprintf("%v", r), fmt.Sprintf("%+v", r), fmt.Sprintf("%#v", r), fmt.Sprint(r)} {
 		if out != "<keyring of 1>" {
 			t.Errorf("prints as %q", out)
+		}
+	}
+}
+
+// TestTokensOfAllFormats: what is sealed comes out again, of its own format only.
+func TestTokensOfAllFormats(t *testing.T) {
+	r := ring(t, 1)
+	key, owner := newKey(), newAppServer(t)
+	m := parcel{edition.Event{Key: newKey(), Version: edition.MaxVersion}, time.Unix(1<<32-1, 0)}
+	tokens := map[format]string{
+		formatOpen: r.Seal(key), formatOwned: r.SealFor(key, owner.point),
+		formatMessage: r.sealParcel(formatMessage, m), formatReceipt: r.sealParcel(formatReceipt, m),
+	}
+	for f, token := range tokens {
+		if len(token) != f.tokenSize() || len(token) > wire.MaxToken || f.rawSize()%3 != 0 {
+			t.Errorf("format %d: %d characters", f, len(token))
+		}
+		e, err := r.Open(token)
+		if endpoint := f == formatOpen || f == formatOwned; endpoint != (err == nil) {
+			t.Errorf("format %d as an endpoint: %v", f, err)
+		} else if endpoint && (e.Key != key || (e.Owner == keyHash(owner.point)) != (f == formatOwned) || (e.Owner == KeyHash{}) != (f == formatOpen)) {
+			t.Errorf("format %d: %v", f, e)
+		}
+		for _, as := range []format{formatMessage, formatReceipt} {
+			got, err := r.openParcel(as, token)
+			if (as == f) != (err == nil) || as == f && got != m {
+				t.Errorf("format %d as %d: %v, %v", f, as, got, err)
+			}
+		}
+	}
+	for _, ends := range []time.Time{{}, time.Unix(1<<40, 0), time.Unix(-5, 0)} {
+		if _, err := r.openParcel(formatMessage, r.sealParcel(formatMessage, parcel{ends: ends})); err != nil {
+			t.Errorf("%v: %v", ends, err)
 		}
 	}
 }

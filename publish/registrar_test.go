@@ -56,6 +56,20 @@ func TestRegistrarOfAStoreThatFails(t *testing.T) {
 	}
 }
 
+func TestRegistrarWantsGoodKeys(t *testing.T) {
+	a := newAppServer(t)
+	for name, key := range map[string][]byte{
+		"empty": {}, "short": a.point[:64], "long": append(a.point[:65:65], 0), "zero": make([]byte, 65), "infinity": {0},
+		"off the curve": append([]byte{4}, make([]byte, 64)...), "compressed": append([]byte{2}, a.point[1:33]...),
+	} {
+		b := &book{}
+		endpoint, err := NewRegistrar(ring(t, 1), publicURL, b).Register(t.Context(), edition.Registration{Key: newKey(), AppKey: key})
+		if endpoint != "" || !errors.Is(err, edition.ErrMalformed) || len(b.registered) > 0 {
+			t.Errorf("%s: %q, %v", name, endpoint, err)
+		}
+	}
+}
+
 func TestServerAsksNobodyAbove(t *testing.T) {
 	r := NewRegistrar(ring(t, 1), publicURL, &book{})
 	who, err := r.Claim(t.Context(), []edition.Credential{{UAID: edition.NewUAID()}}, 0)
