@@ -216,7 +216,7 @@ func (s *Store) expireSlot(sh *shard, x cell, now int64) bool {
 // forgetSlots forgets the messages of an app, and returns what is to be
 // written: their keys and the app's own.
 func (s *Store) forgetSlots(sh *shard, app edition.Key) ([]edition.Key, error) {
-	keys := []edition.Key{app}
+	keys, now := []edition.Key{app}, s.millis()
 	if s.kept.count.Load() == 0 {
 		return keys, nil
 	}
@@ -225,7 +225,7 @@ func (s *Store) forgetSlots(sh *shard, app edition.Key) ([]edition.Key, error) {
 	}
 	for x := range sh.device(app.UAID) {
 		r := x.row()
-		if !x.key().AppID.IsSlot() || !r.is(hasBody) {
+		if !x.key().AppID.IsSlot() || !r.is(hasBody) || r.expire(now) {
 			continue
 		}
 		b, err := s.findBody(sh, x.key())

@@ -118,7 +118,7 @@ func (d *delivery) take(sh *shard, i int, e edition.Event) {
 		e.Version = row.next(d.now)
 	}
 	switch {
-	case row.is(hasHigh) && e.Version <= row.high:
+	case row.is(hasHigh) && e.Version <= row.high && !row.restarts(e.Version):
 		r.Resolve(i, settled(e.Version, row.high, row.is(isRelayed)))
 		return
 	case row.is(isPending) && e.Version <= row.version:
@@ -136,6 +136,9 @@ func (d *delivery) take(sh *shard, i int, e edition.Event) {
 			return
 		}
 		s.looseBody(sh, e.Key, &row)
+		if row.restarts(e.Version) {
+			row.restart()
+		}
 		row.pend(e.Version, d.now, d.ttl(body))
 		if body != nil {
 			s.putBody(sh, e.Key, &row, body)

@@ -41,7 +41,13 @@ func (s *Store) Register(ctx context.Context, r edition.Registration) error {
 		if !ok {
 			x = s.enter(sh, r.Key, a, now)
 		}
-		if row := x.row(); row.is(mustRegister | isWriting) {
+		row := x.row()
+		if row.is(isLast) != r.Last {
+			row.flags ^= isLast
+			row.set(mustRegister)
+			x.set(row)
+		}
+		if row.is(mustRegister | isWriting) {
 			keys = append(keys, r.Key)
 		}
 		return keys, nil

@@ -32,6 +32,10 @@ const (
 	isKeptOn                    // a slot that is remembered until expires, for a receipt
 )
 
+// isLast says that versions need not rise, see edition.Registration. It stands
+// beside what a row says of its body.
+const isLast flags = 1 << 12
+
 // A row with a body says how large it is, in units of sizeUnit, and how urgent.
 const (
 	urgencyShift = 10
@@ -58,7 +62,7 @@ const (
 	isWhole
 
 	mustJournal = mustRegister | mustPend | mustReport
-	inJournal   = isLive | isPending | isExpired | hasHigh | isRelayed | hasReport | isKeptOn | bodyFlags
+	inJournal   = isLive | isPending | isExpired | hasHigh | isRelayed | hasReport | isKeptOn | isLast | bodyFlags
 	inTable     = inJournal | hasSent | isHeld
 )
 
@@ -101,6 +105,17 @@ func (r *row) pend(v edition.Version, now, ttl int64) {
 	r.clear(isExpired | isHeld | isKeptOn)
 	r.set(isPending | mustPend)
 }
+
+// restarts reports whether v may take the place of a greater version that has
+// arrived.
+func (r *row) restarts(v edition.Version) bool {
+	return r.is(isLast) && !r.is(isPending) && r.is(hasHigh) && v < r.high
+}
+
+// restart forgets what has arrived, and what was sent: a late ack of that must
+// not clear what comes now. Upstream knows that it has arrived, for else it
+// would not send a lower version.
+func (r *row) restart() { r.clear(hasHigh | hasSent | isRelayed | hasReport | mustReport) }
 
 // send marks v as written to the owner. It reports whether v was still due.
 func (r *row) send(v edition.Version) {

@@ -28,9 +28,11 @@ func (s *Store) Register(_ context.Context, r edition.Registration) error {
 	if r.Routes != nil {
 		d.Routes = r.Routes.Over(d.Routes)
 	}
-	if s.app(r.Key) == nil {
-		d.register(r.AppID, s.now())
+	a := s.app(r.Key)
+	if a == nil {
+		a = d.register(r.AppID, s.now())
 	}
+	a.last = r.Last
 	return nil
 }
 

@@ -50,6 +50,9 @@ func (s *Store) deliver(r *edition.Receipt, i int, e edition.Event, how edition.
 	if how.Make {
 		e.Version = a.next(s.now())
 	}
+	if a.last && !a.pending && a.hasHigh && e.Version < a.high && s.failure == nil {
+		a.hasHigh, a.hasSent, a.relayed = false, false, false // a late ack must not clear what comes now
+	}
 	switch {
 	case a.hasHigh && e.Version <= a.high && a.relayed:
 		r.Resolve(i, stored(e.Version, a.high))

@@ -75,6 +75,7 @@ type app struct {
 	relayed  bool // high is in the custody of a relay
 	reported bool // high is known upstream, or need not be
 
+	last   bool          // versions need not rise
 	body   *edition.Body // of what is pending
 	keptOn bool          // a slot that is remembered for a receipt
 

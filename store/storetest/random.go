@@ -156,6 +156,7 @@ func (m *machine) steps() map[string]func(*rapid.T) {
 			reg := edition.Registration{
 				Key: m.app(r), Owner: m.owner(r), Upstream: m.upstream(r),
 				Proof: edition.Proof{rapid.SampledFrom([]byte{1, 1, 1, 2}).Draw(r, "proof")},
+				Last:  rapid.Bool().Draw(r, "last"),
 			}
 			if rapid.Bool().Draw(r, "routed") {
 				reg.Routes = m.routes(r)
