@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -204,6 +205,22 @@ func (f *browser) expectPushes(want ...string) {
 			want = slices.Delete(want, i, i+1)
 		case <-deadline:
 			f.Fatalf("%q did not come within %v", want, patience)
+		}
+	}
+}
+
+// TestFirefoxDemo plays the demo with Firefox, and looks for what it shows.
+func TestFirefoxDemo(t *testing.T) {
+	if !mustRun {
+		t.Skip("make e2e runs it")
+	}
+	out, err := exec.CommandContext(t.Context(), binary, "demo", "--once", "--firefox").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"a push without a message", "Hello from the demo.", "This was sent while you were closed.", "Every device got its versions."} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the transcript lacks %q:\n%s", want, out)
 		}
 	}
 }

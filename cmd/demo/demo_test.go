@@ -3,6 +3,7 @@ package demo
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"regexp"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/edition-push/edition/internal/firefox"
 
 	"github.com/edition-push/edition/kickdrivers"
 )
@@ -80,7 +83,7 @@ func TestOnce(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	defer plain.CloseIdleConnections()
 	var out bytes.Buffer
-	if err := Run(t.Context(), t.TempDir(), true, newTranscript(&out)); err != nil {
+	if err := Run(t.Context(), t.TempDir(), Options{Once: true}, newTranscript(&out)); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	for _, want := range []string{
@@ -96,4 +99,14 @@ func TestOnce(t *testing.T) {
 		}
 	}
 	t.Log("\n" + out.String())
+}
+
+// TestWithoutFirefox: who asks for Firefox and has none is told so at once.
+func TestWithoutFirefox(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	var out bytes.Buffer
+	err := Run(t.Context(), t.TempDir(), Options{Once: true, Firefox: true}, newTranscript(&out))
+	if !errors.Is(err, firefox.ErrNotInstalled) || out.Len() > 0 {
+		t.Errorf("got %v after %q, want ErrNotInstalled", err, out.String())
+	}
 }

@@ -28,6 +28,7 @@ type stage struct {
 	log     *slog.Logger
 	logFile *os.File
 	devices []*device
+	last    addrs // the node farthest from the server
 
 	// Each node and each device runs in the group; the first that ends with
 	// an error shows in failed.
@@ -83,6 +84,7 @@ func openStage(ctx context.Context, dir string, out *transcript) (_ *stage, err 
 	if err != nil {
 		return nil, err
 	}
+	s.last = low
 	for _, d := range []struct {
 		name, where string
 		at          addrs

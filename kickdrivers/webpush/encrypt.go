@@ -19,9 +19,10 @@ const (
 	lastRecord = 2    // ends the plaintext of the last record
 )
 
-// encrypt returns plaintext for one user agent in the content coding
-// aes128gcm, with a key and a salt of this message alone.
-func encrypt(plaintext []byte, ua *ecdh.PublicKey, auth []byte) ([]byte, error) {
+// Encrypt returns plaintext for one user agent in the content coding
+// aes128gcm (RFC 8291), with a key and a salt of this message alone. ua and auth
+// are its subscription's p256dh and auth.
+func Encrypt(plaintext []byte, ua *ecdh.PublicKey, auth []byte) ([]byte, error) {
 	own, err := ecdh.P256().GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err

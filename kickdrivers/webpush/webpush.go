@@ -155,7 +155,7 @@ func (d *Driver) request(ctx context.Context, k driver.Kick) (*http.Request, []b
 		if plaintext, err = json.Marshal(message{Type: "kick", Confirm: k.Confirm}); err != nil {
 			return nil, nil, err
 		}
-		if body, err = encrypt(plaintext, t.ua, t.auth); err != nil {
+		if body, err = Encrypt(plaintext, t.ua, t.auth); err != nil {
 			return nil, nil, fmt.Errorf("encrypting the message: %w", err)
 		}
 	}
