@@ -19,9 +19,9 @@ import (
 //	format (1 byte) | key id (2, big endian) | nonce (24) | sealed (see sealedSize) | tag (16)
 //
 // sealed with XChaCha20-Poly1305, the first three bytes being authenticated
-// too. The nonce is a keyed hash of what is sealed, as in SIV (RFC 5297): the
-// same registration always gets the same token, without storage, and tokens of
-// one device have nothing in common.
+// too. The nonce is a keyed hash of the format and of what is sealed, as in SIV
+// (RFC 5297): the same registration always gets the same token, without storage,
+// tokens of one device have nothing in common, and no nonce is used twice.
 const (
 	headSize = 3
 	nonceEnd = headSize + chacha20poly1305.NonceSizeX
@@ -108,6 +108,9 @@ func (k *Keyring) seal(f format, sealed []byte) string {
 	raw[0] = byte(f)
 	binary.BigEndian.PutUint16(raw[1:], newest.id)
 	mac := hmac.New(sha256.New, newest.nonce)
+	if f != formatOpen { // the first tokens were made without
+		mac.Write(raw[:1])
+	}
 	mac.Write(sealed)
 	raw = append(raw, mac.Sum(nil)[:chacha20poly1305.NonceSizeX]...)
 	raw = newest.aead.Seal(raw, raw[headSize:nonceEnd], sealed, raw[:headSize])

@@ -167,6 +167,9 @@ func TestTokensOfAllFormats(t *testing.T) {
 		formatOpen: r.Seal(key), formatOwned: r.SealFor(key, owner.point),
 		formatMessage: r.sealParcel(formatMessage, m), formatReceipt: r.sealParcel(formatReceipt, m),
 	}
+	if nonce := func(f format) string { return tokens[f][4:36] }; nonce(formatMessage) == nonce(formatReceipt) {
+		t.Error("a message and its receipt are sealed with one nonce: who has both could forge others")
+	}
 	for f, token := range tokens {
 		if len(token) != f.tokenSize() || len(token) > wire.MaxToken || f.rawSize()%3 != 0 {
 			t.Errorf("format %d: %d characters", f, len(token))
