@@ -62,18 +62,23 @@ func (c *Client) Register(ctx context.Context, who wire.Agent, app edition.AppID
 	return endpoint, err
 }
 
-// RegisterFor is Register of an endpoint that only a holder of the VAPID key may
-// send to, see edition.Registration.AppKey; nil is any.
-func (c *Client) RegisterFor(ctx context.Context, who wire.Agent, app edition.AppID, key []byte) (string, error) {
-	endpoint, _, err := c.register(ctx, who, app, key, nil)
+// PassUp is Register for a relay: of a device behind it, with its proof and what
+// concerns the endpoint. How the device is woken stays with the relay.
+func (c *Client) PassUp(ctx context.Context, r edition.Registration) (string, error) {
+	endpoint, _, err := c.registered(ctx, &wire.Message{
+		Type: wire.TypeRegister, UAID: &r.UAID, Proof: &r.Proof, AppID: &r.AppID, Key: r.AppKey, Last: r.Last,
+	})
 	return endpoint, err
 }
 
 // register also returns the drivers whose routes wait for a code.
 func (c *Client) register(ctx context.Context, who wire.Agent, app edition.AppID, key []byte, kick json.RawMessage) (endpoint string, confirming []string, err error) {
-	m := &wire.Message{
+	return c.registered(ctx, &wire.Message{
 		Type: wire.TypeRegister, UAID: &who.UAID, Secret: who.Secret, Proof: who.Proof, AppID: &app, Key: key, Kick: kick,
-	}
+	})
+}
+
+func (c *Client) registered(ctx context.Context, m *wire.Message) (endpoint string, confirming []string, err error) {
 	a, err := c.call(ctx, m)
 	if err != nil {
 		return "", nil, err

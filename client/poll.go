@@ -260,7 +260,7 @@ func (p *poll) call(ctx context.Context, m *wire.Message) (*wire.Message, error)
 
 // call is a registration, or what belongs to one, as a request.
 func (r *rest) call(ctx context.Context, m *wire.Message, relay string) (*wire.Message, error) {
-	req := wire.RegisterRequest{UAID: m.UAID, Secret: m.Secret, Proof: m.Proof, AppID: m.AppID, Kick: m.Kick, Key: m.Key, Confirm: m.Confirm, Relay: relay}
+	req := wire.RegisterRequest{UAID: m.UAID, Secret: m.Secret, Proof: m.Proof, AppID: m.AppID, Kick: m.Kick, Key: m.Key, Last: m.Last, Confirm: m.Confirm, Relay: relay}
 	path := map[string]string{
 		wire.TypeRegister: wire.PathRegister, wire.TypeUnregister: wire.PathUnregister, wire.TypeKick: wire.PathKick,
 	}[m.Type]

@@ -78,7 +78,7 @@ func (r *Relay) choose(uaid edition.UAID, named string) (*upstream, error) {
 func (u *upstream) register(ctx context.Context, reg edition.Registration) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	endpoint, err := u.client.RegisterFor(ctx, wire.Agent{UAID: reg.UAID, Proof: &reg.Proof}, reg.AppID, reg.AppKey)
+	endpoint, err := u.client.PassUp(ctx, reg)
 	if err != nil {
 		return "", err
 	}

@@ -14,7 +14,7 @@ func (c *conn) onRegistration(m *wire.Message, size int) {
 	kind := m.Type
 	q := wire.RegisterRequest{
 		UAID: m.UAID, Secret: m.Secret, Proof: m.Proof, AppID: m.AppID,
-		Upstream: m.Upstream, Kick: m.Kick, Key: m.Key, Confirm: m.Confirm, Relay: m.Relay,
+		Upstream: m.Upstream, Kick: m.Kick, Key: m.Key, Last: m.Last, Confirm: m.Confirm, Relay: m.Relay,
 	}
 	c.work(func(ctx context.Context) {
 		answer, err := c.register(ctx, kind, &q, size)
@@ -102,6 +102,7 @@ func (s *Server) register(ctx context.Context, by caller, q *wire.RegisterReques
 	r := edition.Registration{
 		Key:   edition.Key{UAID: *q.UAID, AppID: *q.AppID},
 		Proof: agent.Proof, Owner: by.owner, Upstream: q.Upstream, AppKey: q.Key,
+		Last: q.Last && by.relay(), // of a device it is its dialect that says so
 	}
 	if len(q.Kick) > 0 {
 		if r.Routes, err = s.routes(by, q.Kick, size); err != nil {

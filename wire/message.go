@@ -41,6 +41,7 @@ type Message struct {
 	Kick     json.RawMessage `json:"kick,omitempty"`
 	Endpoint string          `json:"endpoint,omitempty"`
 	Key      Data            `json:"key,omitempty"`     // see RegisterRequest
+	Last     bool            `json:"last,omitempty"`    // see RegisterRequest
 	Confirm  string          `json:"confirm,omitempty"` // a code that came in a kick
 	// Confirming names the drivers whose routes wait for their code.
 	Confirming []string `json:"confirming,omitempty"`
@@ -99,7 +100,10 @@ type RegisterRequest struct {
 	Kick     json.RawMessage `json:"kick,omitempty"`
 	// Key, of a registration, is the only VAPID key that may send to the
 	// endpoint, see [edition.Registration].
-	Key     Data   `json:"key,omitempty"`
+	Key Data `json:"key,omitempty"`
+	// Last, of a registration that a relay passes up, says that the app's
+	// versions need not rise, see [edition.Registration].
+	Last    bool   `json:"last,omitempty"`
 	Confirm string `json:"confirm,omitempty"`
 	Relay   string `json:"relay,omitempty"`
 }

@@ -101,7 +101,7 @@ func (t *Talk) register(m *request) error {
 	if !t.spellings.Note(app, text) {
 		return errChannels
 	}
-	endpoint, err := t.Subscribe(edition.Registration{Key: edition.Key{AppID: app}})
+	endpoint, err := t.Subscribe(edition.Registration{Key: edition.Key{AppID: app}, Last: t.o.Last})
 	if err != nil {
 		return err
 	}
