@@ -167,55 +167,61 @@ func (m carried) appendUpdate(dst []byte, id uint64, u edition.Update, whole boo
 	return wire.AppendUpdate(dst, id, m.shown(u))
 }
 
-// meant reports whether an ack of a device that knows no bodies means an event:
-// one in a slot of the app, at or below the version named.
-func meant(e edition.Event, app edition.AppID, acked edition.Update) bool {
-	for _, a := range acked {
-		if e.UAID == a.UAID && app == a.AppID && e.Version <= a.Version {
-			return true
-		}
-	}
-	return false
-}
-
-// unmap adds to an ack the events in flight that the device was told of by
-// their apps.
-func (b *board) unmap(acked edition.Update) edition.Update {
-	out := acked
-	for _, f := range b.flights {
-		if len(f.slots) == 0 {
-			continue
-		}
-		for _, e := range f.events {
-			if app, ok := f.slots[e.Key]; ok && e.Version != landed && meant(e, app, acked) {
-				out = append(out, e)
+// unmap returns an ack of a device that knows no bodies as one of the events
+// that it was told of: a version of an app means the messages of that app at or
+// below it and, where there are any, the app's own version that was told with
+// them as one.
+func (of slots) unmap(acked, told edition.Update) edition.Update {
+	var messages edition.Update
+	for i, a := range acked {
+		own, before := a, len(messages)
+		for _, e := range told {
+			switch {
+			case e.UAID != a.UAID || e.Version > a.Version: // also what has landed
+			case e.AppID == a.AppID:
+				own = e
+			case e.AppID.IsSlot() && of[e.Key] == a.AppID:
+				messages = append(messages, e)
 			}
 		}
+		if len(messages) > before {
+			acked[i] = own
+		}
 	}
-	return out.Normalize()
+	return append(acked, messages...).Normalize()
 }
 
-// unmap adds to an ack over REST the events in slots that it means: the store
-// knows which of them were sent.
+// unmap is slots.unmap for what is in flight.
+func (b *board) unmap(acked edition.Update) edition.Update {
+	for _, f := range b.flights {
+		if len(f.slots) > 0 {
+			acked = f.slots.unmap(acked, f.events)
+		}
+	}
+	return acked
+}
+
+// unmap is slots.unmap for an ack over REST: the store knows what was sent.
 func (s *Server) unmap(owner edition.Owner, acked edition.Update) (edition.Update, error) {
-	out := acked
+	var told edition.Update
+	var err error
 	for i, a := range acked {
 		if i > 0 && acked[i-1].UAID == a.UAID {
 			continue
 		}
-		u, err := s.store.Pending(nil, owner, a.UAID)
-		if err != nil {
-			return nil, err
-		}
-		err = s.eachBody(u, func(i int, b *edition.Body) bool {
-			if b != nil && u[i].AppID.IsSlot() && meant(u[i], b.AppID, acked) {
-				out = append(out, u[i])
-			}
-			return true
-		})
-		if err != nil {
+		if told, err = s.store.Pending(told, owner, a.UAID); err != nil {
 			return nil, err
 		}
 	}
-	return out.Normalize(), nil
+	of := make(slots)
+	err = s.eachBody(told, func(i int, b *edition.Body) bool {
+		if b != nil && told[i].AppID.IsSlot() {
+			of[told[i].Key] = b.AppID
+		}
+		return true
+	})
+	if err != nil || len(of) == 0 {
+		return acked, err
+	}
+	return of.unmap(acked, told), nil
 }
