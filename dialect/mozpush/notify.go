@@ -78,7 +78,7 @@ func openMark(text string) (slot edition.AppID, v edition.Version, ok bool) {
 	if base64.RawURLEncoding.DecodedLen(len(text)) != markSize {
 		return slot, 0, false
 	}
-	if _, err := base64.RawURLEncoding.Strict().Decode(b[:], []byte(text)); err != nil {
+	if n, err := base64.RawURLEncoding.Strict().Decode(b[:], []byte(text)); err != nil || n != markSize { // line ends are passed over
 		return slot, 0, false
 	}
 	copy(slot[:], b[:])
