@@ -75,7 +75,7 @@ func mark(slot edition.AppID, v edition.Version) string {
 // made.
 func openMark(text string) (slot edition.AppID, v edition.Version, ok bool) {
 	var b [markSize]byte
-	if base64.RawURLEncoding.DecodedLen(len(text)) != markSize {
+	if len(text) != base64.RawURLEncoding.EncodedLen(markSize) {
 		return slot, 0, false
 	}
 	if n, err := base64.RawURLEncoding.Strict().Decode(b[:], []byte(text)); err != nil || n != markSize { // line ends are passed over
