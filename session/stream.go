@@ -196,10 +196,10 @@ func (st *stream) wake() {
 	}
 }
 
-// beat is how often a stream shows that it lives, and sends again what was not
-// acknowledged in time.
+// beat is how often a stream that is silent shows that it lives, and how late it
+// may send again what was not acknowledged in time.
 func (st *stream) beat() time.Duration {
-	return min(st.s.limits.Ping/2, st.s.limits.AckTimeout)
+	return min(st.s.limits.Ping/4, st.s.limits.AckTimeout/2)
 }
 
 // run writes what is pending until the stream ends: with the request, when the
@@ -252,7 +252,9 @@ func (st *stream) onBeat() error {
 	st.s.m.resends.Add(float64(n))
 	if st.quiet {
 		st.buf = append(st.buf, ":\n\n"...)
-		return st.write()
+		err := st.write()
+		st.quiet = true
+		return err
 	}
 	st.quiet = true
 	return nil
