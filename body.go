@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -95,6 +96,9 @@ func TopicSlot(app AppID, topic string) AppID {
 	return slot
 }
 
+// IsTopic reports whether an ID is the slot of a topic.
+func (a AppID) IsTopic() bool { return a[6]>>4 == 8 }
+
 // IsSlot reports whether an ID is a message's slot and not an app's.
 func (a AppID) IsSlot() bool { return a[6]>>4 == 7 || a[6]>>4 == 8 }
 
@@ -118,6 +122,27 @@ func (m *SlotMaker) Next(now time.Time) AppID {
 	copy(slot[:6], head[:6])
 	slot[6], slot[7] = 0x70|head[6]>>4, head[6]<<4|head[7]>>4
 	return slot
+}
+
+// SlotVersions makes versions of messages with topics. A slot is forgotten when
+// its message was delivered, but whoever has had that message goes on to know its
+// version: so the next one is greater, even when both come within a millisecond
+// or the clock has been set back. The zero SlotVersions is ready to be used.
+type SlotVersions struct {
+	last [1024]atomic.Uint64 // of all slots that share a place
+}
+
+// Next returns a version that is at least the one wanted, and greater than those
+// before for this slot.
+func (m *SlotVersions) Next(slot AppID, want Version) Version {
+	last := &m.last[binary.BigEndian.Uint16(slot[:])%uint16(len(m.last))]
+	for {
+		old := last.Load()
+		next := min(max(uint64(want), old+1), uint64(MaxVersion))
+		if last.CompareAndSwap(old, next) {
+			return Version(next)
+		}
+	}
 }
 
 // ParseSlot reads the 36-character form of an AppID or of a slot.

@@ -58,3 +58,18 @@ func TestUrgency(t *testing.T) {
 		t.Error("words are exact")
 	}
 }
+
+func TestSlotVersions(t *testing.T) {
+	var m edition.SlotVersions
+	slot := edition.TopicSlot(edition.NewAppID(), "t")
+	for _, c := range []struct{ want, next edition.Version }{
+		{100, 100}, {100, 101}, {50, 102}, {1000, 1000}, {edition.MaxVersion, edition.MaxVersion}, {5, edition.MaxVersion},
+	} {
+		if v := m.Next(slot, c.want); v != c.next {
+			t.Errorf("at least %d: %d, want %d", c.want, v, c.next)
+		}
+	}
+	if !slot.IsTopic() || !slot.IsSlot() || edition.NewAppID().IsTopic() || new(edition.SlotMaker).Next(time.Now()).IsTopic() {
+		t.Error("what the slot of a topic is")
+	}
+}

@@ -33,9 +33,11 @@ func serve(t *testing.T, h *hub.Hub, store *mem.Store, registrar edition.Registr
 	t.Helper()
 	s := session.New(session.Options{Hub: h, Store: store, Registrar: registrar, Relays: relays})
 	l.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if app != nil && strings.HasPrefix(r.URL.Path, wire.PathEndpoint) {
-			app.ServeHTTP(w, r)
-			return
+		for _, path := range []string{wire.PathEndpoint, wire.PathMessage, wire.PathReceipt} {
+			if app != nil && strings.HasPrefix(r.URL.Path, path) {
+				app.ServeHTTP(w, r)
+				return
+			}
 		}
 		s.ServeHTTP(w, r)
 	})
@@ -71,7 +73,7 @@ func newServer(t *testing.T, relays ...session.Relay) *node {
 		t.Fatal(err)
 	}
 	h := hub.New(hub.Options{Store: store})
-	app := publish.New(publish.Options{Keys: keys, PublicURL: url, Store: store, Deliver: h.Deliver})
+	app := publish.New(publish.Options{Keys: keys, PublicURL: url, Store: store, Deliver: h.Deliver, Connected: h.Connected, Watch: h.Watch})
 	return serve(t, h, store, publish.NewRegistrar(keys, url, store), app, relays, l)
 }
 

@@ -135,6 +135,7 @@ type Store struct {
 	routed    routes
 	kept      kept
 	trimmer   doorbell // messages are to make room
+	versions  edition.SlotVersions
 
 	failure   atomic.Pointer[error] // why events cannot be kept
 	evictions atomic.Uint64         // how often rows have left memory; counted before they do

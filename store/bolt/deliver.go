@@ -115,7 +115,9 @@ func (d *delivery) take(sh *shard, i int, e edition.Event) {
 		x.set(row)
 	}
 	if d.how.Make {
-		e.Version = row.next(d.now)
+		if e.Version = row.next(d.now); e.AppID.IsTopic() {
+			e.Version = s.versions.Next(e.AppID, e.Version)
+		}
 	}
 	switch {
 	case row.is(hasHigh) && e.Version <= row.high && !row.restarts(e.Version):

@@ -48,7 +48,9 @@ func (s *Store) deliver(r *edition.Receipt, i int, e edition.Event, how edition.
 		a = d.register(e.AppID, s.now())
 	}
 	if how.Make {
-		e.Version = a.next(s.now())
+		if e.Version = a.next(s.now()); e.AppID.IsTopic() {
+			e.Version = s.versions.Next(e.AppID, e.Version)
+		}
 	}
 	if a.last && !a.pending && a.hasHigh && e.Version < a.high && s.failure == nil {
 		a.hasHigh, a.hasSent, a.relayed = false, false, false // a late ack must not clear what comes now

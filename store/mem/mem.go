@@ -38,6 +38,8 @@ type Store struct {
 	now func() time.Time
 	id  string
 
+	versions edition.SlotVersions
+
 	mu      sync.Mutex
 	devices map[edition.UAID]*device
 	relays  []*relay // relay number n is at n-1

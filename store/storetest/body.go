@@ -115,6 +115,21 @@ var bodyTests = map[string]func(*fixture){
 		f.ack(edition.Direct, second.Key, second.Version, edition.AckDelivered, cleared)
 		f.pending(edition.Direct, k.UAID)
 	},
+	"versions of a topic rise, though it is forgotten in between": func(f *fixture) {
+		k := f.app(edition.Direct, "")
+		slot := edition.TopicSlot(k.AppID, "news")
+		var last edition.Version
+		for range 50 {
+			e, r := f.message(k, slot, edition.Body{}, make1)
+			f.wantResult(r, stored(e.Version))
+			if e.Version <= last {
+				f.Fatalf("version %d after %d", e.Version, last)
+			}
+			last = e.Version
+			f.send(edition.Direct, e.Key, e.Version)
+			f.ack(edition.Direct, e.Key, e.Version, edition.AckDelivered, cleared)
+		}
+	},
 	"a message for an app that is not registered": func(f *fixture) {
 		k := f.app(edition.Direct, "")
 		k.AppID = edition.NewAppID()
