@@ -300,3 +300,22 @@ func TestRunEnds(t *testing.T) {
 		t.Error("a connection after the end")
 	}
 }
+
+// Run's end does not wait for a peer that was told to close and does not.
+func TestRunEndsBeforeACloseIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := openInMemory(t, nil)
+		c := d.connect()
+		c.ws.SetCloseHandler(func(int, string) error { return nil })
+		c.hello()
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		d.Drain(ctx)
+		c.wantClosed(wire.CloseRestart, "")
+		start := time.Now()
+		d.stop()
+		<-d.ended
+		within(t, "ended", time.Since(start), time.Second)
+		d.close()
+	})
+}

@@ -132,6 +132,7 @@ func (s *Server) cut() {
 	for i := range wheelSlots {
 		for _, c := range s.wheel.in(nil, i) {
 			c.end(0, "", reasonDrain)
+			c.net.Close() // also of one that has not answered its close frame: nobody visits it any more
 		}
 	}
 	<-s.wheel.none()
