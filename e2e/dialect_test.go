@@ -104,8 +104,9 @@ func (w *talk) ackVersion(channel string, v float64) {
 	w.say(obj{"messageType": "ack", "updates": []obj{{"channelID": channel, "version": v}}})
 }
 
-func anyPing(n *node) *node {
-	n.env = append(n.env, "EDITION_DIALECTS_PING_MIN=0s")
+// hasty is a node that takes pings at any time, and ends at once.
+func hasty(n *node) *node {
+	n.env = append(n.env, "EDITION_DIALECTS_PING_MIN=0s", "EDITION_DRAIN=100ms")
 	return n
 }
 
@@ -113,7 +114,7 @@ func anyPing(n *node) *node {
 func dialects(t *testing.T, hops int, keys string, env ...string) *node {
 	t.Helper()
 	if hops == 0 {
-		s := anyPing(newServer(t))
+		s := hasty(newServer(t))
 		s.env = append(s.env, env...)
 		return s.start().connected()
 	}
@@ -128,12 +129,10 @@ func dialects(t *testing.T, hops int, keys string, env ...string) *node {
 // below restarts a node so that it knows one more relay, and starts that.
 func (n *node) below(t *testing.T, keys string, env ...string) *node {
 	t.Helper()
-	if err := n.stop(); err != nil {
-		t.Fatal(err)
-	}
+	n.kill()
 	n.args = append(n.args, "--relay", "edge="+tokenFile(t, "edge"))
 	n.start()
-	edge := anyPing(newRelay(t, "edge", n)).configure(n, keys)
+	edge := hasty(newRelay(t, "edge", n)).configure(n, keys)
 	edge.env = append(edge.env, env...)
 	return edge.start().connected()
 }
@@ -335,9 +334,9 @@ func storyMozilla(t *testing.T, at *node) {
 // by which a browser knows it.
 func TestDialectRoams(t *testing.T) {
 	t.Parallel()
-	server := anyPing(newServer(t, "east", "west")).start()
-	east := anyPing(newRelay(t, "east", server)).start().connected()
-	west := anyPing(newRelay(t, "west", server)).start().connected()
+	server := hasty(newServer(t, "east", "west")).start()
+	east := hasty(newRelay(t, "east", server)).start().connected()
+	west := hasty(newRelay(t, "west", server)).start().connected()
 	channel := uuid()
 	w := other(t, east)
 	uaid := w.ask(obj{"messageType": "hello", "use_webpush": true}, 200)["uaid"]
@@ -370,7 +369,7 @@ func TestDialectRoams(t *testing.T) {
 func TestDialectUpstreamAway(t *testing.T) {
 	t.Parallel()
 	server := newServer(t, "east").start()
-	east := anyPing(newRelay(t, "east", server)).start().connected()
+	east := hasty(newRelay(t, "east", server)).start().connected()
 	w := other(t, east)
 	uaid := w.ask(obj{"messageType": "hello", "use_webpush": true}, 200)["uaid"]
 	channel := uuid()
