@@ -272,7 +272,7 @@ func walk(t *testing.T, root, ext string, f func(file string, text []byte)) {
 			return err
 		}
 		if d.IsDir() {
-			if d.Name() == "testdata" || d.Name() == "bin" || strings.HasPrefix(d.Name(), ".") && name != root {
+			if d.Name() == "testdata" || d.Name() == "bin" || d.Name() == "node_modules" || strings.HasPrefix(d.Name(), ".") && name != root {
 				return filepath.SkipDir
 			}
 			return nil
