@@ -43,10 +43,9 @@ type registrar struct {
 	*mem.Store
 
 	mu   sync.Mutex
-	away bool                     // who is above cannot be asked
-	last edition.Registration     // the last one
-	ours map[edition.UAID]bool    // whom who is above proves
-	gone map[edition.Key]struct{} // unregistered
+	away bool                  // who is above cannot be asked
+	last edition.Registration  // the last one
+	ours map[edition.UAID]bool // whom who is above proves
 }
 
 func (r *registrar) Register(ctx context.Context, g edition.Registration) (string, error) {
@@ -108,10 +107,10 @@ func open(t testing.TB, l net.Listener, dial func(context.Context, string, strin
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	web := &http.Server{Handler: server, ReadHeaderTimeout: patient}
-	go web.Serve(l) //nolint:errcheck // ends with Close
+	go web.Serve(l)
 	go func() {
 		defer close(ended)
-		server.Run(ctx) //nolint:errcheck // is nil
+		server.Run(ctx)
 	}()
 	s.close = sync.OnceFunc(func() {
 		stop()
