@@ -48,9 +48,10 @@ func (t *talk) Take(message []byte) {
 // decide is true when the message is one of edition.v1.
 func (t *talk) decide(message []byte) (declined bool) {
 	var m struct {
-		Kind    json.RawMessage `json:"messageType"`
-		WebPush json.RawMessage `json:"use_webpush"`
-		Type    json.RawMessage `json:"type"`
+		Kind     json.RawMessage `json:"messageType"`
+		WebPush  json.RawMessage `json:"use_webpush"`
+		Channels json.RawMessage `json:"channelIDs"`
+		Type     json.RawMessage `json:"type"`
 	}
 	if !peer.Read(message, &m) {
 		return false
@@ -60,7 +61,11 @@ func (t *talk) decide(message []byte) (declined bool) {
 	}
 	if kind, _ := peer.Kind(m.Kind); kind == "hello" {
 		t.decided = true
-		if string(m.WebPush) == "true" {
+		// Some clients of Mozilla's, such as KDE's KUnifiedPush, say neither
+		// the subprotocol nor use_webpush; those of SimplePush must say
+		// channelIDs.
+		tacit := len(m.WebPush) == 0 && len(m.Channels) == 0 && !t.peer.Named()
+		if string(m.WebPush) == "true" || tacit {
 			t.Talk = mozpush.New(t.peer, &t.o.Mozilla)
 		}
 	}

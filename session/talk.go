@@ -70,11 +70,15 @@ func (d *Device) Note(kind string) bool {
 	return kind == wire.TypeAck || d.c.allow()
 }
 
+// Named reports whether the connection asked for its protocol by name, in its
+// subprotocol.
+func (d *Device) Named() bool { return d.c.ws.Subprotocol() != "" }
+
 // Decline gives a connection that asked for no subprotocol back, from within
 // the first Take: that message, and what follows, is taken as one of
 // edition.v1. It is false for others, which nothing happens to.
 func (d *Device) Decline() bool {
-	if d.c.ws.Subprotocol() != "" {
+	if d.Named() {
 		return false
 	}
 	d.c.talk, d.c.bodies = nil, false
