@@ -36,7 +36,7 @@ func (r *row) carry(b *edition.Body) {
 
 // ended reports whether a slot has nothing more to say: then it is forgotten.
 func (r *row) ended(now int64) bool {
-	return r.is(isLive) && !r.is(isPending|hasReport) && !(r.is(isKeptOn) && r.expires+receiptGrace > now)
+	return r.is(isLive) && !r.is(isPending|hasReport) && (!r.is(isKeptOn) || r.expires+receiptGrace <= now)
 }
 
 // receiptGrace is how long after its TTL the fate of a message is remembered
@@ -124,6 +124,27 @@ func (s *Store) Bodies(u edition.Update) (all []*edition.Body, err error) {
 		err = missing
 	}
 	return all, err
+}
+
+// Urgent implements edition.Store.
+func (s *Store) Urgent(u edition.Update, least edition.Urgency) (edition.Update, error) {
+	if s.kept.count.Load() == 0 {
+		return u, nil
+	}
+	low := make([]bool, len(u))
+	for i := range u {
+		low[i] = u[i].AppID.IsSlot()
+	}
+	err := s.each(u, func(_ *shard, i int, r *row) {
+		low[i] = low[i] && !(r.is(hasBody) && r.urgency() >= least)
+	})
+	out := u[:0]
+	for i, e := range u {
+		if !low[i] {
+			out = append(out, e)
+		}
+	}
+	return out, err
 }
 
 // appendBody appends a body's bytes; its TTL stands in the row.

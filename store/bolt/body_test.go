@@ -95,12 +95,12 @@ func TestBodiesLast(t *testing.T) {
 			abort := start(t, s)
 			a := newAppServer(t, s, 1)
 			first, _ := a.send(edition.UrgencyNormal, "one")
-			a.send(edition.UrgencyNormal, "two")   //nolint:errcheck // checked below
-			a.send(edition.UrgencyNormal, "three") //nolint:errcheck // checked below
+			a.send(edition.UrgencyNormal, "two")
+			a.send(edition.UrgencyNormal, "three")
 			a.ack(first)
 			// What was acknowledged is forgotten with a later commit.
 			time.Sleep(5 * time.Millisecond)
-			a.send(edition.UrgencyNormal, "four") //nolint:errcheck // checked below
+			a.send(edition.UrgencyNormal, "four")
 			a.want("two", "three", "four")
 			abort()
 
@@ -149,8 +149,8 @@ func TestDeviceFull(t *testing.T) {
 		}
 	}
 	a.want("high 1", "low 3", "normal 4")
-	a.send(edition.UrgencyHigh, "high 5") //nolint:errcheck // checked below
-	a.send(edition.UrgencyHigh, "high 6") //nolint:errcheck // checked below
+	a.send(edition.UrgencyHigh, "high 5")
+	a.send(edition.UrgencyHigh, "high 6")
 	a.want("high 1", "high 5", "high 6")
 	if _, err := a.send(edition.UrgencyNormal, "normal 7"); !errors.Is(err, edition.ErrTooMany) {
 		t.Fatalf("a less urgent one: %v", err)
