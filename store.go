@@ -156,6 +156,9 @@ type Store interface {
 	// for those that carry nothing or are no longer pending at that version;
 	// nil when none does. TTL is what is left of it.
 	Bodies(u Update) ([]*Body, error)
+	// Urgent returns, in the place of u, its events without the messages (events
+	// in slots) of less than an urgency.
+	Urgent(u Update, least Urgency) (Update, error)
 	// Ack applies one holder's report. With AckDelivered and AckReleased it
 	// clears a pending version only if it is at or below the one named and
 	// that one was sent. An ack above what was sent is ignored.

@@ -7,13 +7,9 @@ import (
 	"github.com/edition-push/edition"
 )
 
-const (
-	// maxQuiet bounds the devices that are remembered to be quiet. Of others it
-	// is forgotten: then a message wakes them once, and they say it again.
-	maxQuiet = 1 << 20
-	// bodiesAtOnce is how many messages are looked at together.
-	bodiesAtOnce = 16
-)
+// maxQuiet bounds the devices that are remembered to be quiet. Of others it is
+// forgotten: then a message wakes them once, and they say it again.
+const maxQuiet = 1 << 20
 
 // quiet is which devices are not to be woken by messages of less than some
 // urgency. It is not durable: a device says it with each hello.
@@ -64,23 +60,6 @@ func (h *Hub) urgent(u edition.Update, least edition.Urgency) (bool, error) {
 	if least == edition.UrgencyVeryLow {
 		return len(u) > 0, nil
 	}
-	for _, e := range u {
-		if !e.AppID.IsSlot() {
-			return true, nil
-		}
-	}
-	for len(u) > 0 {
-		part := u[:min(len(u), bodiesAtOnce)]
-		u = u[len(part):]
-		bodies, err := h.store.Bodies(part)
-		if err != nil {
-			return false, err
-		}
-		for _, b := range bodies {
-			if b != nil && b.Urgency >= least {
-				return true, nil
-			}
-		}
-	}
-	return false, nil
+	u, err := h.store.Urgent(u, least)
+	return len(u) > 0, err
 }

@@ -130,14 +130,8 @@ func (s *Server) urgent(u edition.Update, from int, least edition.Urgency) (edit
 	if least == edition.UrgencyVeryLow || from == len(u) {
 		return u, nil
 	}
-	out := u[:from]
-	err := s.eachBody(u[from:], func(i int, b *edition.Body) bool {
-		if e := u[from+i]; !e.AppID.IsSlot() || b != nil && b.Urgency >= least {
-			out = append(out, e)
-		}
-		return true
-	})
-	return out, err
+	kept, err := s.store.Urgent(u[from:], least)
+	return u[:from+len(kept)], err
 }
 
 // shown returns events as a device is told of them that knows no bodies: those

@@ -45,6 +45,16 @@ func (s *Store) Bodies(u edition.Update) (all []*edition.Body, err error) {
 	return all, nil
 }
 
+// Urgent implements edition.Store.
+func (s *Store) Urgent(u edition.Update, least edition.Urgency) (edition.Update, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(u, func(e edition.Event) bool {
+		a := s.app(e.Key)
+		return e.AppID.IsSlot() && (a == nil || a.body == nil || a.body.Urgency < least)
+	}), nil
+}
+
 // room has the oldest messages of the lowest urgency make room for one more.
 func (s *Store) room(e edition.Event, b *edition.Body) error {
 	d := s.devices[e.UAID]

@@ -130,6 +130,22 @@ var bodyTests = map[string]func(*fixture){
 			f.ack(edition.Direct, e.Key, e.Version, edition.AckDelivered, cleared)
 		}
 	},
+	"what is urgent": func(f *fixture) {
+		k := f.app(edition.Direct, "")
+		f.put(k, 5)
+		want := edition.Update{event(k, 5)}
+		for i, urgency := range []edition.Urgency{edition.UrgencyNormal, edition.UrgencyVeryLow, edition.UrgencyHigh, edition.UrgencyLow} {
+			e, _ := f.message(k, edition.TopicSlot(k.AppID, string(rune('a'+i))), edition.Body{Urgency: urgency}, make1)
+			if urgency >= edition.UrgencyNormal {
+				want = append(want, e)
+			}
+		}
+		u, err := f.s.Pending(nil, edition.Direct, k.UAID)
+		f.ok(err)
+		if u, err = f.s.Urgent(u, edition.UrgencyNormal); err != nil || !reflect.DeepEqual(u, want.Normalize()) {
+			f.Fatalf("urgent are %v (%v), want %v", u, err, want)
+		}
+	},
 	"a message for an app that is not registered": func(f *fixture) {
 		k := f.app(edition.Direct, "")
 		k.AppID = edition.NewAppID()
