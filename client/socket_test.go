@@ -41,7 +41,10 @@ func TestHelloUpdateAck(t *testing.T) {
 	got := make(chan edition.Update, 1)
 	cfg := Config{
 		URL: up.serve(t), Mode: ModeWebSocket, Relay: "north", Token: "tok", StoreID: "id", Custody: wire.CustodyRelay,
-		Update: func(u edition.Update, _ []*edition.Body, done func()) { got <- append(edition.Update(nil), u...); done() },
+		Update: func(u edition.Update, _ []*edition.Body, done func()) {
+			got <- append(edition.Update(nil), u...)
+			done()
+		},
 	}
 	c := newClient(t, cfg)
 	run(t, c)

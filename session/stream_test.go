@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -45,9 +46,7 @@ func (d *door) ask(query string, header http.Header, devices ...device) (*http.R
 		claims = append(claims, v.claim())
 	}
 	req.Header.Set("Authorization", string(wire.AppendClaims(nil, claims)))
-	for k, v := range header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, header)
 	resp, err := d.http.Do(req)
 	if err != nil {
 		d.t.Fatal(err)
