@@ -81,6 +81,8 @@ func stories(t *testing.T, at *node, custody string) {
 	t.Run("device=websocket", func(t *testing.T) { storyWebSocket(t, at, custody) })
 	t.Run("device=longpoll", func(t *testing.T) { storyPoll(t, at, custody, "20s") })
 	t.Run("device=interval", func(t *testing.T) { storyPoll(t, at, custody, "0s") })
+	t.Run("device=bodies", func(t *testing.T) { storyMessages(t, at) })
+	t.Run("device=events", func(t *testing.T) { storyEvents(t, at) })
 }
 
 func accepted(t *testing.T, status int) {
