@@ -77,7 +77,9 @@ func TestRoam(t *testing.T) {
 	b := newRelay(t, "b", server).start()
 	d := newDevice().register(t, a)
 	accepted(t, put(d.endpoint, 1))
-	waitStored(t, a, d, 1)
+	// Not by a poll, which would show that the device is there: told upstream a
+	// moment later, that may be after it has gone to b.
+	a.awaitMetric(`edition_relay_events_total{result="stored",upstream="upstream"}`, 1)
 	for i, at := range []*node{b, server, a, b, a, server} {
 		v := uint64(i + 1)
 		w := awaitHello(t, d, at)
