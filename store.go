@@ -238,8 +238,8 @@ type Registrar interface {
 	// place, where they are reached through owner, and returns those that
 	// were proven.
 	Claim(ctx context.Context, who []Credential, owner Owner) ([]UAID, error)
-	// Present says that known devices have shown up here, so that who is
-	// above sends their updates this way. It does not block.
+	// Present says that known devices have shown up here, and when (Seen), so
+	// that who is above sends their updates this way. It does not block.
 	Present(who []Agent)
 }
 

@@ -212,6 +212,7 @@ func TestDevicePanics(t *testing.T) {
 // TestEnrol registers without Run, waits out a 503, and does not insist on
 // what upstream refuses.
 func TestEnrol(t *testing.T) {
+	t.Parallel()
 	p, up := newPlace(t)
 	p.failures = []error{edition.RetryAfter(edition.ErrUnavailable, time.Second)}
 	d := openDevice(t, DeviceConfig{State: statePath(t), Config: Config{URL: up.serve(t)}})
@@ -251,6 +252,7 @@ func TestEnrol(t *testing.T) {
 // TestSleepingDevice is woken by datagrams: it takes what waits, acks it, and
 // sleeps again.
 func TestSleepingDevice(t *testing.T) {
+	t.Parallel()
 	p, up := newPlace(t)
 	d := openDevice(t, DeviceConfig{
 		State: statePath(t), Config: Config{URL: up.serve(t)}, UDP: "127.0.0.1:0", Route: map[string]any{"netid": "cellar"},

@@ -70,6 +70,7 @@ func (s *shelf) clear(u edition.Update) {
 }
 
 func TestPollDevice(t *testing.T) {
+	t.Parallel()
 	s := &shelf{t: t, wait: edition.Update{event(1, 1, 5), event(1, 2, 6)}}
 	up := &upstream{api: s.api()}
 	got := make(chan edition.Event, 10)
@@ -106,6 +107,7 @@ func TestPollDevice(t *testing.T) {
 // TestPollRelay has a relay keep an UPDATE in the background while the client
 // waits for it, and reports go beside a poll that is held.
 func TestPollRelay(t *testing.T) {
+	t.Parallel()
 	s := &shelf{t: t, wait: edition.Update{event(1, 1, 5), event(2, 1, 6)}}
 	up := &upstream{api: s.api()}
 	var c *Client

@@ -124,6 +124,7 @@ func TestRoutesInOrder(t *testing.T) {
 	if got, want := e.hear(), fmt.Sprintf("NOTIFY 127.0.0.1:%d", e.port()); got != want {
 		t.Errorf("datagram %q, want %q", got, want)
 	}
+	server.awaitMetric(`edition_kickdrivers_kicks_total{driver="udp",outcome="sent"}`, 1) // the device is not that fast
 	d.woken(t, server, 1)
 	// The loop is closed: kick, connect, ack.
 	server.awaitMetric(`edition_kickdrivers_kicks_total{driver="udp",outcome="answered"}`, 1)

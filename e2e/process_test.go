@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -70,16 +71,28 @@ func (n *node) Write(b []byte) (int, error) {
 	return n.log.Write(b)
 }
 
-// freeAddr finds an address that nobody listens on.
+// freeAddr finds an address that nobody listens on. Its port is below those that
+// systems give out by themselves, or somebody might be given it before the node
+// has taken it, or while the node is down.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(20_000)))
+		if err != nil {
+			continue
+		}
+		addr := l.Addr().String()
+		l.Close()
+		if _, taken := givenOut.LoadOrStore(addr, true); !taken {
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
+
+// givenOut are the addresses of all nodes.
+var givenOut sync.Map
 
 // tokenOf is the token of a relay.
 func tokenOf(name string) string { return "a-token-for-the-relay-" + name }

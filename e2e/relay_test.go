@@ -77,7 +77,9 @@ func TestRoam(t *testing.T) {
 	b := newRelay(t, "b", server).start()
 	d := newDevice().register(t, a)
 	accepted(t, put(d.endpoint, 1))
-	waitStored(t, a, d, 1)
+	// Not by a poll, which would show that the device is there: told upstream a
+	// moment later, that may be after it has gone to b.
+	a.awaitMetric(`edition_relay_events_total{result="stored",upstream="upstream"}`, 1)
 	for i, at := range []*node{b, server, a, b, a, server} {
 		v := uint64(i + 1)
 		w := awaitHello(t, d, at)
@@ -141,7 +143,11 @@ func TestTwoUpstreams(t *testing.T) {
 	relay := newRelay(t, "near", one)
 	relay.configure(one, "mode: auto}\n  - {name: other, url: \""+two.url+"\", relay: near, token_file: \""+tokenFile(t, "near")+"\"").start()
 	first, second := newDevice().register(t, relay), newDevice()
-	r := post(t, relay.url+"/v1/register", obj{"uaid": second.uaid, "secret": second.secret, "appid": second.appid, "upstream": "other"})
+	ask := obj{"uaid": second.uaid, "secret": second.secret, "appid": second.appid, "upstream": "other"}
+	r := post(t, relay.url+"/v1/register", ask)
+	for start := time.Now(); r.status == http.StatusServiceUnavailable && time.Since(start) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
+		r = post(t, relay.url+"/v1/register", ask) // it may not be connected to it yet
+	}
 	if r.status != http.StatusCreated {
 		t.Fatalf("register at the other upstream: %d %s", r.status, r.body)
 	}

@@ -230,11 +230,7 @@ func (d *Dispatcher) Stop(who edition.Holder) {
 func (d *Dispatcher) leave(i int32, p *party, connected int64) {
 	now := d.now()
 	at := p.pause
-	if p.sent && connected != 0 {
-		g := d.slots[p.entry]
-		g.counts[Answered].add(1)
-		g.took.Observe(seconds(connected - p.last))
-		d.await(p)
+	if d.answered(p, connected) {
 		at = max(at, now+int64(ackWait))
 	}
 	p.sent, p.leg, p.hope, p.barred = false, 0, false, false
@@ -247,6 +243,19 @@ func (d *Dispatcher) leave(i int32, p *party, connected int64) {
 }
 
 func seconds(ns int64) float64 { return float64(ns) / 1e9 }
+
+// answered notes that a party has connected, and reports whether that was after
+// a kick. connected is 0 where it has not.
+func (d *Dispatcher) answered(p *party, connected int64) bool {
+	if !p.sent || connected == 0 {
+		return false
+	}
+	g := d.slots[p.entry]
+	g.counts[Answered].add(1)
+	g.took.Observe(seconds(connected - p.last))
+	d.await(p)
+	return true
+}
 
 func (d *Dispatcher) setTimer(i int32, at int64) {
 	d.wheel.add(&d.table, i, at)

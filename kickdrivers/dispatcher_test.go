@@ -330,8 +330,11 @@ func TestStopAndDueInFlight(t *testing.T) {
 		r.d.Found(who)
 		r.pass(time.Second)
 		close(hold)
-		r.pass(6 * time.Second)
+		r.pass(2 * time.Second)
+		r.counts("answered", 1)
+		r.pass(4 * time.Second)
 		r.kicked("a", 300*ms, 5300*ms)
+		r.counts("answered", 1)
 	})
 }
 

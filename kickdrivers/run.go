@@ -314,6 +314,7 @@ func (d *Dispatcher) back(i int32, p *party, connected int64) {
 		d.leave(i, p, connected)
 		return
 	}
+	d.answered(p, connected)
 	p.renew()
 	p.sent, p.leg, p.hope, p.barred = false, 0, false, false
 	d.wait(i, p, max(p.first+int64(d.graceOf(p)), p.pause))

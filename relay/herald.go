@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/wire"
@@ -12,7 +13,7 @@ import (
 
 const (
 	heraldBatch = 500     // devices in one hello
-	maxPresent  = 1 << 20 // devices that wait to be presented, 16 bytes and a map's share each
+	maxPresent  = 1 << 20 // devices that wait to be presented, 24 bytes and a map's share each
 )
 
 // herald gathers the devices that upstream is to be told of: those it is asked
@@ -22,8 +23,8 @@ type herald struct {
 	bell chan struct{} // doorbell of keepHeralding
 
 	mu      sync.Mutex
-	claims  []*claim                  // Guarded by mu
-	showing map[edition.UAID]struct{} // Guarded by mu; at most maxPresent
+	claims  []*claim               // Guarded by mu
+	showing map[edition.UAID]int64 // Guarded by mu; when they showed up, Unix milliseconds; at most maxPresent
 }
 
 var errAway = fmt.Errorf("%w: not connected to upstream", edition.ErrUnavailable)
@@ -36,16 +37,17 @@ type claim struct {
 }
 
 func newHerald() herald {
-	return herald{bell: make(chan struct{}, 1), showing: make(map[edition.UAID]struct{})}
+	return herald{bell: make(chan struct{}, 1), showing: make(map[edition.UAID]int64)}
 }
 
-// present notes a device, if there is room: while upstream is away for long
-// nothing is lost by forgetting, only the move of a roaming device is late.
-func (u *upstream) present(uaid edition.UAID) {
+// present notes a device and when it showed up, if there is room: while upstream
+// is away for long nothing is lost by forgetting, only the move of a roaming
+// device is late.
+func (u *upstream) present(uaid edition.UAID, at int64) {
 	u.herald.mu.Lock()
 	full := len(u.herald.showing) >= maxPresent
 	if !full {
-		u.herald.showing[uaid] = struct{}{}
+		u.herald.showing[uaid] = max(at, u.herald.showing[uaid])
 	}
 	u.herald.mu.Unlock()
 	if full {
@@ -94,6 +96,7 @@ func (h *herald) drop(c *claim) {
 // batch is what one hello says.
 type batch struct {
 	agents []wire.Agent
+	shown  map[edition.UAID]int64  // of those that are only presented, as herald.showing
 	asked  map[edition.UAID]*claim // nil for one that is only presented
 	claims []*claim
 }
@@ -104,7 +107,8 @@ func (u *upstream) next() batch {
 	h := &u.herald
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	b := batch{asked: make(map[edition.UAID]*claim)}
+	b := batch{asked: make(map[edition.UAID]*claim), shown: make(map[edition.UAID]int64)}
+	now := time.Now().UnixMilli()
 	for len(h.claims) > 0 && len(b.agents)+len(h.claims[0].who) <= heraldBatch {
 		c := h.claims[0]
 		if slices.ContainsFunc(c.who, func(w edition.Credential) bool { return b.asked[w.UAID] != nil }) {
@@ -117,7 +121,7 @@ func (u *upstream) next() batch {
 			b.agents = append(b.agents, wire.Agent{UAID: w.UAID, Proof: &w.Proof})
 		}
 	}
-	for uaid := range h.showing {
+	for uaid, at := range h.showing {
 		if len(b.agents) >= heraldBatch {
 			break
 		}
@@ -129,8 +133,8 @@ func (u *upstream) next() batch {
 		if err != nil {
 			continue // unregistered meanwhile
 		}
-		b.asked[uaid] = nil
-		b.agents = append(b.agents, wire.Agent{UAID: uaid, Proof: &a.Proof})
+		b.asked[uaid], b.shown[uaid] = nil, at
+		b.agents = append(b.agents, wire.Agent{UAID: uaid, Proof: &a.Proof, Age: max(0, now-at)})
 	}
 	return b
 }
@@ -180,10 +184,8 @@ func (u *upstream) say(ctx context.Context, b batch) {
 		for _, c := range b.claims {
 			c.answer <- err
 		}
-		for uaid, c := range b.asked {
-			if c == nil {
-				u.present(uaid)
-			}
+		for uaid, at := range b.shown {
+			u.present(uaid, at)
 		}
 		pause(ctx, reportPause)
 		return

@@ -195,7 +195,11 @@ func (r *Relay) bind(ctx context.Context, who []edition.Credential, proven map[e
 func (r *Relay) Present(who []edition.Agent) {
 	for _, a := range who {
 		if u := r.named(a.Upstream); u != nil {
-			u.present(a.UAID)
+			at := a.Seen
+			if at.IsZero() {
+				at = time.Now()
+			}
+			u.present(a.UAID, at.UnixMilli())
 		}
 	}
 }

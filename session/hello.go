@@ -29,7 +29,9 @@ type admitted struct {
 func (s *Server) admit(ctx context.Context, by caller, claims []wire.Agent, proven func(edition.UAID) bool) (admitted, error) {
 	var (
 		a       = admitted{uaids: make([]edition.UAID, 0, len(claims)), refused: []edition.UAID{}}
+		now     = time.Now()
 		known   []edition.Agent
+		shownAt []time.Time // of known: when they showed up
 		unknown []edition.Credential
 		seen    map[edition.UAID]bool
 	)
@@ -51,7 +53,12 @@ func (s *Server) admit(ctx context.Context, by caller, claims []wire.Agent, prov
 		agent, err := s.prove(by, uaid, shown, proven(uaid))
 		switch {
 		case err == nil:
-			known = append(known, agent)
+			at := now.Add(-by.age(&claims[i]))
+			if by.overtaken(&agent, at) {
+				a.uaids = append(a.uaids, uaid)
+				continue
+			}
+			known, shownAt = append(known, agent), append(shownAt, at)
 		case errors.Is(err, edition.ErrNotFound):
 			unknown = append(unknown, edition.Credential{UAID: uaid, Proof: *shown})
 		case errors.Is(err, edition.ErrUnauthorized):
@@ -61,7 +68,7 @@ func (s *Server) admit(ctx context.Context, by caller, claims []wire.Agent, prov
 			return a, err
 		}
 	}
-	if err := s.bind(ctx, by, known, &a); err != nil {
+	if err := s.bind(ctx, by, known, shownAt, &a); err != nil {
 		return a, err
 	}
 	return a, s.claim(ctx, by, unknown, &a)
@@ -77,9 +84,26 @@ func (a *admitted) tellGone(uaid edition.UAID, routes edition.Routes) {
 // registrations from expiring.
 const seenEvery = 24 * time.Hour
 
+// age is how long ago a device showed up, as a relay says that tells late.
+func (by caller) age(claim *wire.Agent) time.Duration {
+	if !by.relay() || claim.Age <= 0 {
+		return 0
+	}
+	return time.Duration(min(claim.Age, maxAge)) * time.Millisecond
+}
+
+// maxAge bounds an age, in milliseconds.
+const maxAge = 365 * 24 * 3600 * 1000
+
+// overtaken reports whether a device that showed up behind the caller has shown
+// up elsewhere since: the caller could not say so in time.
+func (by caller) overtaken(agent *edition.Agent, at time.Time) bool {
+	return by.relay() && agent.Owner != by.owner && agent.Seen.After(at)
+}
+
 // bind moves known devices to the caller, where they are not there yet. A relay
 // says who has shown up behind it, and then everything is to be sent again.
-func (s *Server) bind(ctx context.Context, by caller, known []edition.Agent, a *admitted) error {
+func (s *Server) bind(ctx context.Context, by caller, known []edition.Agent, shownAt []time.Time, a *admitted) error {
 	if len(known) == 0 {
 		return nil
 	}
@@ -93,6 +117,7 @@ func (s *Server) bind(ctx context.Context, by caller, known []edition.Agent, a *
 			a.refused = append(a.refused, agent.UAID)
 			continue
 		}
+		agent.Seen = shownAt[i]
 		present = append(present, agent)
 		a.uaids = append(a.uaids, agent.UAID)
 		if by.relay() {

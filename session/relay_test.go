@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -421,5 +422,53 @@ func TestLoopIsRefused(t *testing.T) {
 	c.ws.Close()
 	for d.Below("below") {
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// A relay that tells late who has shown up behind it does not take a device away
+// from where it has shown up since.
+func TestPresentedTooLate(t *testing.T) {
+	d := open(t, nil)
+	far, near := d.relay("r2"), d.relay("r1")
+	v := d.registered(far)
+	d.deliver(v.Key, 5)
+	c := d.connect(relayToken)
+	c.say(wire.Message{Type: wire.TypeHello, Relay: "r1", Store: "store-of-r1"})
+	c.hear(wire.TypeHello)
+	tell := func(age int64) {
+		t.Helper()
+		claim := v.behind()
+		claim.Age = age
+		c.say(wire.Message{Type: wire.TypeHello, Agents: []wire.Agent{claim}})
+		if m := c.hear(wire.TypeHello); !slices.Equal(m.UAIDs, []edition.UAID{v.UAID}) {
+			t.Errorf("%+v", m)
+		}
+	}
+	owner := func() edition.Owner {
+		a, err := d.store.Agent(v.UAID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Owner
+	}
+	for _, age := range []int64{60_000, math.MaxInt64} {
+		tell(age)
+		c.barrier()
+		if owner() != far || len(d.reg.present) != 0 {
+			t.Errorf("told %d ms late the device was moved", age)
+		}
+	}
+	time.Sleep(5 * time.Millisecond)
+	tell(1) // it was elsewhere before that
+	c.update(v.Key, 5)
+	if owner() != near {
+		t.Error("the device was not moved")
+	}
+	if p := d.reg.present; len(p) != 1 || time.Since(p[0].Seen) < time.Millisecond {
+		t.Errorf("presented %+v", p)
+	}
+	tell(60_000) // it is here
+	if p := d.reg.present; len(p) != 2 || time.Since(p[1].Seen) < time.Minute {
+		t.Errorf("presented %+v", p)
 	}
 }

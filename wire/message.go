@@ -13,6 +13,9 @@ type Agent struct {
 	UAID   edition.UAID   `json:"uaid"`
 	Secret string         `json:"secret,omitempty"`
 	Proof  *edition.Proof `json:"proof,omitempty"`
+	// Age is how long ago the device showed up behind the relay that says so,
+	// in milliseconds: it may have been elsewhere since.
+	Age int64 `json:"age,omitempty"`
 }
 
 // Message is one WebSocket message, of every type in both directions: the

@@ -41,6 +41,8 @@ func TestScripts(t *testing.T) {
 			for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"} {
 				e.Setenv(name, "")
 			}
+			// The race detector waits a second at the end of each process.
+			e.Setenv("GORACE", "atexit_sleep_ms=20")
 			e.Values[running] = make(map[string]*exec.Cmd)
 			return nil
 		},
