@@ -97,7 +97,7 @@ func (d *Device) Claim(ctx context.Context, uaid edition.UAID) (known bool, err 
 	var a admitted
 	switch {
 	case err == nil:
-		err = s.bind(ctx, by, []edition.Agent{agent}, &a)
+		err = s.bind(ctx, by, []edition.Agent{agent}, []time.Time{time.Now()}, &a)
 	case errors.Is(err, edition.ErrNotFound):
 		err = s.claim(ctx, by, []edition.Credential{{UAID: uaid, Proof: proof}}, &a)
 	}
