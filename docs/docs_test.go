@@ -48,6 +48,7 @@ func TestProtocolExamples(t *testing.T) {
 		text, sent := strings.CutPrefix(line, "→ ")
 		if !sent {
 			text, _ = strings.CutPrefix(line, "← ")
+			text, _ = strings.CutPrefix(text, "data: ")
 		}
 		if !fenced || !strings.HasPrefix(text, "{") {
 			continue
@@ -113,6 +114,19 @@ func TestProtocolProof(t *testing.T) {
 	}
 	if got, err := p.MarshalText(); err != nil || string(got) != proof[1] {
 		t.Errorf("the proof of %s is %s (%v), protocol.md says %s", secret[1], got, err, proof[1])
+	}
+}
+
+// TestProtocolClaims reads the header of the event stream that is shown.
+func TestProtocolClaims(t *testing.T) {
+	text := read(t, "protocol.md")
+	header := regexp.MustCompile(`(?m)^Authorization: (Edition \S{20,})$`).FindStringSubmatch(text)
+	if header == nil {
+		t.Fatal("protocol.md shows no claims")
+	}
+	agents, err := wire.ParseClaims(header[1])
+	if err != nil || len(agents) != 1 || !strings.Contains(text, `{"uaid":"`+agents[0].UAID.String()+`","secret":"`+agents[0].Secret+`"}`) {
+		t.Errorf("%+v (%v)", agents, err)
 	}
 }
 
