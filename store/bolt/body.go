@@ -136,7 +136,7 @@ func (s *Store) Urgent(u edition.Update, least edition.Urgency) (edition.Update,
 		low[i] = u[i].AppID.IsSlot()
 	}
 	err := s.each(u, func(_ *shard, i int, r *row) {
-		low[i] = low[i] && !(r.is(hasBody) && r.urgency() >= least)
+		low[i] = low[i] && (!r.is(hasBody) || r.urgency() < least)
 	})
 	out := u[:0]
 	for i, e := range u {
