@@ -70,6 +70,8 @@ func (s *fakeStore) Scan(dst edition.Update, owner edition.Owner, after edition.
 }
 
 func (s *fakeStore) Ack(_ edition.Owner, u edition.Update, state edition.AckState) (edition.AckCount, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.acks = append(s.acks, state)
 	return edition.AckCount{Cleared: len(u), Late: 2, Ignored: 3}, s.ackErr
 }
