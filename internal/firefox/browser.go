@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -56,7 +57,7 @@ func Find() (string, error) {
 const (
 	attempts     = 3                // of a start
 	startTimeout = 90 * time.Second // of one of them
-	quitTimeout  = 30 * time.Second // until it is killed
+	quitTimeout  = 90 * time.Second // until it is killed
 )
 
 // Start starts Firefox and waits until it can be used. A browser that does not
@@ -101,21 +102,30 @@ func start(ctx context.Context, program string, o Options) (_ *Browser, err erro
 		return nil, err
 	}
 	cmd.Stdout, cmd.Stderr = out, out
-	err = cmd.Start()
+	b := &Browser{cmd: cmd, ended: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		// The browser is to end with its parent, which for the system is this
+		// thread.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(b.ended)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			b.err = cmd.Wait()
+		}
+	}()
+	err = <-started
 	out.Close()
 	if err != nil {
 		said.Close()
 		return nil, err
 	}
-	b := &Browser{cmd: cmd, ended: make(chan struct{})}
 	address := make(chan string, 1)
 	go func() {
 		defer said.Close()
 		watch(said, o.Output, address)
-	}()
-	go func() {
-		defer close(b.ended)
-		b.err = cmd.Wait()
 	}()
 	defer func() {
 		if err != nil {
@@ -173,7 +183,7 @@ func (b *Browser) Eval(ctx context.Context, expression string, into any) error {
 }
 
 // Close asks the browser to quit, as a person does, and ends it if it does not
-// within half a minute. What was subscribed stays subscribed.
+// within a minute and a half. What was subscribed stays subscribed.
 func (b *Browser) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), quitTimeout)
 	defer cancel()

@@ -11,6 +11,7 @@ import (
 // terminal is not for it, and its helpers end with it.
 func ownGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	endWithParent(cmd.SysProcAttr)
 }
 
 func killGroup(cmd *exec.Cmd) {

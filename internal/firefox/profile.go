@@ -10,18 +10,21 @@ import (
 	"strings"
 )
 
-// prefs are a profile's preferences besides the push server, by topic. Their
-// names are Firefox's (about:config).
-var prefs = []map[string]any{
-	{ // Push: what a person would have agreed to, and quick to come back.
-		"dom.push.testing.allowInsecureServerURL":  true, // ws://, on loopback
-		"dom.push.retryBaseInterval":               1000, // ms
+// preferences are those of a profile. Their names are Firefox's (about:config).
+func preferences(pushServer string) map[string]any {
+	return map[string]any{
+		"dom.push.serverURL": pushServer,
+
+		// Push: what a person would have agreed to, and quick to come back.
+		"dom.push.testing.allowInsecureServerURL":  true,   // ws://, on loopback
+		"dom.push.retryBaseInterval":               1000,   // ms
+		"dom.push.requestTimeout":                  60_000, // ms; machines are slow
 		"permissions.default.desktop-notification": 1,
-	},
-	{ // WebDriver BiDi would else switch push off, among others.
+
+		// WebDriver BiDi would else switch push off, among others.
 		"remote.prefs.recommended": false,
-	},
-	{ // All but loopback goes to a proxy where nobody is.
+
+		// All but loopback goes to a proxy where nobody is.
 		"network.proxy.type":                                          1,
 		"network.proxy.http":                                          "127.0.0.1",
 		"network.proxy.http_port":                                     9, // discard
@@ -55,8 +58,8 @@ var prefs = []map[string]any{
 		"extensions.systemAddon.update.enabled":                       false,
 		"extensions.getAddons.cache.enabled":                          false,
 		"media.gmp-manager.updateEnabled":                             false,
-	},
-	{ // A blank start, without questions, however the last run ended.
+
+		// A blank start, without questions, however the last run ended.
 		"browser.startup.page":                     0,
 		"browser.startup.homepage":                 "about:blank",
 		"browser.startup.homepage_override.mstone": "ignore",
@@ -77,7 +80,7 @@ var prefs = []map[string]any{
 		"browser.dom.window.dump.enabled":          true,
 		"devtools.console.stdout.chrome":           true,
 		"dom.push.loglevel":                        "debug", // to Options.Output
-	},
+	}
 }
 
 // writeProfile makes the folder a profile, or brings its preferences up to
@@ -86,10 +89,7 @@ func writeProfile(dir, pushServer string) error {
 	if err := os.MkdirAll(filepath.Join(dir, homeDir), 0o700); err != nil {
 		return err
 	}
-	all := map[string]any{"dom.push.serverURL": pushServer}
-	for _, m := range prefs {
-		maps.Copy(all, m)
-	}
+	all := preferences(pushServer)
 	var text strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		value, err := json.Marshal(all[name])
