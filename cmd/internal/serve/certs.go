@@ -73,8 +73,8 @@ func readIdentity(c configs.TLS) (*identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: tls: %w", edition.ErrConfig, err)
 	}
-	// WebSocket (RFC 6455) needs HTTP/1.1.
-	t := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	// Clients of WebSockets (RFC 6455) ask for HTTP/1.1 or for nothing.
+	t := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 	if c.ClientCAFile != "" {
 		ca, err := readAll(c.ClientCAFile)
 		if err != nil {
