@@ -25,6 +25,8 @@ func FuzzMessage(f *testing.F) {
 		string(wire.AppendUpdate(nil, 1, edition.Update{event(v, 1)})),
 		`{"type":"ack","id":1,"uaids":["` + id + `"]}`, `{"type":"ack","uaids":[]}`, `{"type":"ack","id":1}`,
 		`{"type":"refuse","updates":{"` + id + `":{"` + v.AppID.String() + `":1}}}`,
+		`{"type":"hello","agents":[{"uaid":"` + id + `","secret":"` + v.secret + `"}],"bodies":true,"urgency":"high"}`,
+		string(wire.AppendAck(nil, false, edition.Update{{Key: edition.Key{UAID: v.UAID, AppID: edition.TopicSlot(v.AppID, "")}, Version: 1}})),
 		`{"type":"ping"}`, `{"type":"\u0000"}`, `[]`, "\xff", ``, fmt.Sprint(1 << 60),
 	} {
 		f.Add([]byte(s), false)
@@ -32,6 +34,8 @@ func FuzzMessage(f *testing.F) {
 	}
 	d := open(f, func(o *Options) { o.Limits.Rate = -1 })
 	d.register(v, edition.Direct)
+	d.message(v, "", edition.Body{Data: []byte("x")})
+	d.message(v, "t", edition.Body{Urgency: edition.UrgencyLow, Receipt: true})
 	f.Fuzz(func(t *testing.T, b []byte, relay bool) {
 		d := *d
 		d.t = t

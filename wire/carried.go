@@ -31,12 +31,13 @@ func (d Data) MarshalText() ([]byte, error) {
 	return base64.RawURLEncoding.AppendEncode(nil, d), nil
 }
 
-// UnmarshalText reads the base64url form, with or without padding.
+// UnmarshalText reads the base64url form, with or without padding. An empty text
+// is no nil.
 func (d *Data) UnmarshalText(b []byte) error {
 	for len(b) > 0 && b[len(b)-1] == '=' {
 		b = b[:len(b)-1]
 	}
-	out, err := base64.RawURLEncoding.AppendDecode(nil, b)
+	out, err := base64.RawURLEncoding.AppendDecode(make([]byte, 0, len(b)*3/4), b)
 	if err != nil {
 		return fmt.Errorf("%w: not base64url: %w", edition.ErrMalformed, err)
 	}
