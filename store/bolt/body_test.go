@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -158,6 +159,35 @@ func TestDeviceFull(t *testing.T) {
 	a.want("high 1", "high 5", "high 6")
 	if n := s.kept.count.Load(); n != 3 {
 		t.Errorf("%d bodies are counted", n)
+	}
+}
+
+// TestNoRoomMadeInVain has messages that are refused cost no other one.
+func TestNoRoomMadeInVain(t *testing.T) {
+	s, _ := run(t, Options{DeviceMessages: 3, DeviceBytes: 9000})
+	a := newAppServer(t, s, 1)
+	for _, m := range []struct {
+		urgency edition.Urgency
+		data    string
+	}{{edition.UrgencyLow, "low"}, {edition.UrgencyHigh, strings.Repeat("h", 4000)}, {edition.UrgencyHigh, strings.Repeat("i", 4000)}} {
+		if _, err := a.send(m.urgency, m.data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := a.send(edition.UrgencyNormal, strings.Repeat("n", 4000)); !errors.Is(err, edition.ErrTooMany) {
+		t.Fatalf("one that would need the room of more urgent ones: %v", err)
+	}
+	gone := edition.Key{UAID: a.app.UAID, AppID: a.slots.Next(a.now)}
+	b := &edition.Body{AppID: edition.NewAppID(), Urgency: edition.UrgencyHigh}
+	rs, err := s.Deliver(edition.Update{{Key: gone}}, edition.Delivery{Make: true, Bodies: []*edition.Body{b}}).Wait(t.Context())
+	if err != nil || rs[0].Outcome != edition.OutcomeGone {
+		t.Fatalf("a message for an app that is gone: %v, %v", rs, err)
+	}
+	if got := a.waiting(); len(got) != 3 || got[0] != "low" {
+		t.Fatalf("%d are waiting", len(got))
+	}
+	if _, err := s.State(gone); err == nil {
+		t.Error("the slot of a message that was refused is there")
 	}
 }
 

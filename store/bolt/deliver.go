@@ -137,6 +137,13 @@ func (d *delivery) take(sh *shard, i int, e edition.Event) {
 			r.Resolve(i, failed(err))
 			return
 		}
+		if body != nil && e.AppID.IsSlot() {
+			if err := s.makeRoom(sh, e.Key, body, d.now); err != nil {
+				s.update(sh, x, row, d.now) // a slot that was just made goes
+				r.Resolve(i, failed(err))
+				return
+			}
+		}
 		s.looseBody(sh, e.Key, &row)
 		if row.restarts(e.Version) {
 			row.restart()
@@ -242,7 +249,8 @@ func failed(err error) edition.Result {
 
 var errGone = fmt.Errorf("%w: the app is not registered", edition.ErrGone)
 
-// body returns what an event carries, once there is room for it.
+// body returns what an event carries. Of a message, all rows of its device are
+// in memory then.
 func (d *delivery) body(sh *shard, i int, e edition.Event) (*edition.Body, error) {
 	if d.how.Bodies == nil || d.how.Bodies[i] == nil {
 		return nil, nil
@@ -254,7 +262,7 @@ func (d *delivery) body(sh *shard, i int, e edition.Event) (*edition.Body, error
 	if !e.AppID.IsSlot() {
 		return b, nil
 	}
-	return b, d.s.makeRoom(sh, e.Key, b, d.now)
+	return b, d.s.findDevice(sh, e.UAID)
 }
 
 func (d *delivery) ttl(b *edition.Body) int64 {

@@ -16,8 +16,9 @@ import (
 // its oldest of the lowest urgency make room, at once; where all together are
 // too many, the oldest of the lowest urgency do, beside the work.
 
-// makeRoom sees to it that one more message fits into a slot of a device. The
-// shard is locked; cells are no longer good then.
+// makeRoom sees to it that one more message fits into a slot of a device, or
+// says why not: then none has made room. The shard is locked, the device's rows
+// are in memory.
 func (s *Store) makeRoom(sh *shard, k edition.Key, b *edition.Body, now int64) error {
 	o := &s.options
 	if s.kept.count.Load() >= o.Messages || s.kept.bytes.Load() >= o.MessageBytes {
@@ -25,11 +26,8 @@ func (s *Store) makeRoom(sh *shard, k edition.Key, b *edition.Body, now int64) e
 		s.trimmer.ring()
 		return edition.RetryAfter(fmt.Errorf("%w: too many messages are waiting for devices", edition.ErrUnavailable), 10*time.Second)
 	}
-	if s.kept.count.Load() >= o.Messages/trimAt*(trimAt-1) || s.kept.bytes.Load() >= o.MessageBytes/trimAt*(trimAt-1) {
+	if s.crowded() {
 		s.trimmer.ring()
-	}
-	if err := s.findDevice(sh, k.UAID); err != nil {
-		return err
 	}
 	var own []waiting
 	var bytes int64
@@ -38,25 +36,23 @@ func (s *Store) makeRoom(sh *shard, k edition.Key, b *edition.Body, now int64) e
 		if key == k || !key.AppID.IsSlot() || !r.is(hasBody) {
 			continue
 		}
-		own = append(own, waiting{key, r.urgency(), r.since})
+		own = append(own, waiting{key, r.urgency(), r.since, r.size()})
 		bytes += r.size()
 	}
 	if len(own) < o.DeviceMessages && bytes+int64(b.Size()) <= o.DeviceBytes {
 		return nil
 	}
 	slices.SortFunc(own, waiting.compare)
-	left := len(own)
-	for _, w := range own {
-		if left < o.DeviceMessages && bytes+int64(b.Size()) <= o.DeviceBytes {
-			break
-		}
-		if w.urgency > b.Urgency {
+	n := 0
+	for ; n < len(own) && (len(own)-n >= o.DeviceMessages || bytes+int64(b.Size()) > o.DeviceBytes); n++ {
+		if own[n].urgency > b.Urgency {
 			s.metrics.refusedDevice.Inc()
 			return edition.RetryAfter(fmt.Errorf("%w: the device has too many messages of higher urgency waiting", edition.ErrTooMany), time.Minute)
 		}
+		bytes -= own[n].size
+	}
+	for _, w := range own[:n] {
 		if x, ok := sh.find(w.key); ok {
-			bytes -= x.c.entries[x.i].row.size()
-			left--
 			s.evict(sh, x, now)
 			s.metrics.evictedDevice.Inc()
 		}
@@ -64,12 +60,20 @@ func (s *Store) makeRoom(sh *shard, k edition.Key, b *edition.Body, now int64) e
 	return nil
 }
 
+// crowded reports whether so much is kept that messages are to make room.
+func (s *Store) crowded() bool {
+	o := &s.options
+	return s.kept.count.Load() >= o.Messages-o.Messages/trimAt || s.kept.bytes.Load() >= o.MessageBytes-o.MessageBytes/trimAt
+}
+
 // evict forgets a message for want of room.
 func (s *Store) evict(sh *shard, x cell, now int64) {
 	r := x.row()
 	r.clear(isPending | isHeld | isKeptOn)
 	r.set(mustPend)
+	k := x.key()
 	s.update(sh, x, r, now)
+	s.queue.later(k, s.ticks())
 }
 
 // Withdraw implements edition.Store.
@@ -95,6 +99,7 @@ type waiting struct {
 	key     edition.Key
 	urgency edition.Urgency
 	since   int64
+	size    int64
 }
 
 // compare orders those first that make room first.
@@ -148,17 +153,13 @@ func (d doorbell) ring() {
 
 // trimOnce passes over all messages until there are few enough.
 func (s *Store) trimOnce(ctx context.Context) error {
-	o := &s.options
-	low := func() bool {
-		return s.kept.count.Load() < o.Messages/trimAt*(trimAt-1) && s.kept.bytes.Load() < o.MessageBytes/trimAt*(trimAt-1)
-	}
-	for ctx.Err() == nil && !low() {
+	for ctx.Err() == nil && s.crowded() {
 		first, err := s.leastUrgent(ctx)
 		if err != nil || len(first) == 0 {
 			return err
 		}
 		for _, w := range first {
-			if low() {
+			if !s.crowded() {
 				return nil
 			}
 			if err := s.evictAlone(w.key); err != nil {
@@ -189,7 +190,7 @@ func (s *Store) leastUrgent(ctx context.Context) ([]waiting, error) {
 		if !k.AppID.IsSlot() || !r.is(hasBody) {
 			return
 		}
-		if first = append(first, waiting{k, r.urgency(), r.since}); len(first) >= 2*trimBatch {
+		if first = append(first, waiting{k, r.urgency(), r.since, r.size()}); len(first) >= 2*trimBatch {
 			slices.SortFunc(first, waiting.compare)
 			first = first[:trimBatch]
 		}

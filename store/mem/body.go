@@ -63,7 +63,10 @@ func (s *Store) room(e edition.Event, b *edition.Body) error {
 	}
 	var own []*app
 	for id := range d.apps {
-		if a := s.app(edition.Key{UAID: e.UAID, AppID: id}); a != nil && id.IsSlot() && id != e.AppID && a.pending && a.body != nil {
+		if id == e.AppID || !id.IsSlot() {
+			continue
+		}
+		if a := s.app(edition.Key{UAID: e.UAID, AppID: id}); a != nil && a.pending && a.body != nil {
 			own = append(own, a)
 		}
 	}
@@ -76,11 +79,11 @@ func (s *Store) room(e edition.Event, b *edition.Body) error {
 		}
 		return a.key.Compare(b.key)
 	})
-	for n := len(own); n >= s.max; n-- {
-		a := own[len(own)-n]
-		if a.body.Urgency > b.Urgency {
-			return edition.RetryAfter(fmt.Errorf("%w: the device has too many messages of higher urgency waiting", edition.ErrTooMany), time.Minute)
-		}
+	first := own[:max(0, len(own)-s.max+1)]
+	if n := len(first); n > 0 && first[n-1].body.Urgency > b.Urgency {
+		return edition.RetryAfter(fmt.Errorf("%w: the device has too many messages of higher urgency waiting", edition.ErrTooMany), time.Minute)
+	}
+	for _, a := range first {
 		s.evict(a)
 	}
 	return nil

@@ -22,10 +22,6 @@ func (s *Store) deliver(r *edition.Receipt, i int, e edition.Event, how edition.
 	if how.Bodies != nil {
 		body = how.Bodies[i]
 	}
-	if err := s.room(e, body); err != nil {
-		r.Resolve(i, edition.Result{Outcome: edition.OutcomeFailed, Err: err})
-		return
-	}
 	a := s.app(e.Key)
 	d := s.devices[e.UAID]
 	adopt := how.Adopt || d != nil && body != nil && e.AppID.IsSlot() && s.app(edition.Key{UAID: e.UAID, AppID: body.AppID}) != nil
@@ -71,6 +67,11 @@ func (s *Store) deliver(r *edition.Receipt, i int, e edition.Event, how edition.
 		r.Resolve(i, edition.Result{Outcome: edition.OutcomeFailed, Err: s.failure})
 		return
 	default:
+		if err := s.room(e, body); err != nil {
+			s.sweep(a) // a slot that was just made goes
+			r.Resolve(i, edition.Result{Outcome: edition.OutcomeFailed, Err: err})
+			return
+		}
 		now := s.now()
 		a.version, a.since, a.expires = e.Version, now, now.Add(s.ttl)
 		a.pending, a.expired, a.held = true, false, false
