@@ -251,19 +251,21 @@ func TestTimeoutKillsTheGroup(t *testing.T) {
 	gone(t, pids)
 }
 
-// gone waits for the process to end whose number is in a file.
+// gone waits for the processes to end whose numbers are in a file.
 func gone(t *testing.T, file string) {
 	t.Helper()
-	pid, err := strconv.Atoi(strings.TrimSpace(read(t, file)))
-	if err != nil {
-		t.Fatal(err)
-	}
 	deadline := time.Now().Add(wait)
-	for running(pid) {
-		if time.Now().After(deadline) {
-			t.Fatalf("process %d, which the program has started, still runs", pid)
+	for _, line := range strings.Fields(read(t, file)) {
+		pid, err := strconv.Atoi(line)
+		if err != nil {
+			t.Fatal(err)
 		}
-		time.Sleep(5 * time.Millisecond)
+		for running(pid) {
+			if time.Now().After(deadline) {
+				t.Fatalf("process %d, which the program has started, still runs", pid)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
 	}
 }
 
@@ -283,7 +285,7 @@ func running(pid int) bool {
 
 func TestContextKillsTheGroup(t *testing.T) {
 	pids := filepath.Join(t.TempDir(), "pids")
-	d := open(t, script(`sleep 600 & echo $! > "$1"; wait`, pids), driver.Env{})
+	d := open(t, script(`sleep 600 & echo $! >> "$1"; wait`, pids), driver.Env{})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	errs := make([]error, 3)
 	ended := make(chan struct{})
@@ -293,11 +295,12 @@ func TestContextKillsTheGroup(t *testing.T) {
 		d.Kick(ctx, []driver.Kick{k, k, k}, errs)
 	}()
 	for deadline := time.Now().Add(wait); ; time.Sleep(time.Millisecond) {
-		if b, err := os.ReadFile(pids); err == nil && bytes.HasSuffix(b, []byte("\n")) {
+		// All three run, so that the file is complete before one is killed.
+		if b, err := os.ReadFile(pids); err == nil && bytes.Count(b, []byte("\n")) == len(errs) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("the program does not run")
+			t.Fatal("the programs do not run")
 		}
 	}
 	why := errors.New("closing")
