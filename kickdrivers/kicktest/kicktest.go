@@ -9,6 +9,7 @@ package kicktest
 
 import (
 	"encoding/json"
+	"net"
 	"net/netip"
 	"runtime"
 	"testing"
@@ -89,6 +90,24 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 			}
 		})
 	}
+}
+
+// Nobody returns an address of this machine, host and port, where nobody
+// listens as long as the test runs. A port that was listened at and closed
+// would soon be another test's; this one is a connection's, whose end is here.
+func Nobody(t testing.TB) string {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	c, err := new(net.Dialer).DialContext(t.Context(), "tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c.LocalAddr().String()
 }
 
 // wait bounds what must happen, on the slowest machine.

@@ -25,7 +25,7 @@ var loopback = udp.Network{Name: "loopback", CIDRs: []string{"127.0.0.0/8", "::1
 func open(t testing.TB, change func(*udp.Config)) *udp.Driver {
 	t.Helper()
 	c := udp.DefaultConfig()
-	c.Networks = []udp.Network{loopback}
+	c.Networks, c.TCPTimeout = []udp.Network{loopback}, time.Minute
 	if change != nil {
 		change(&c)
 	}
@@ -235,13 +235,8 @@ func kick(t *testing.T, d *udp.Driver, format string, args ...any) []error {
 // does not work: only the latter may open the breaker.
 func TestTargetFails(t *testing.T) {
 	d := open(t, nil)
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
-	err = kick(t, d, `{"ip":"127.0.0.1","port":%d,"proto":"tcp","own":true}`, port)[0]
+	nobody := netip.MustParseAddrPort(kicktest.Nobody(t))
+	err := kick(t, d, `{"ip":%q,"port":%d,"proto":"tcp","own":true}`, nobody.Addr(), nobody.Port())[0]
 	if err == nil || errors.Is(err, edition.ErrUnavailable) {
 		t.Errorf("nobody listens: %v", err)
 	}
@@ -320,8 +315,12 @@ func fullBacklog(t *testing.T) (port int, ok bool) {
 	}
 	t.Cleanup(func() { l.Close() })
 	shrinkBacklog(l)
+	// The first has all the time it needs: it fills the backlog where that can
+	// be shrunk, so that a later one that times out hangs in earnest.
+	timeout := time.Minute
 	for range 16 {
-		c, err := net.DialTimeout("tcp4", l.Addr().String(), 50*time.Millisecond)
+		c, err := net.DialTimeout("tcp4", l.Addr().String(), timeout)
+		timeout = 50 * time.Millisecond
 		if err != nil {
 			return l.Addr().(*net.TCPAddr).Port, true
 		}

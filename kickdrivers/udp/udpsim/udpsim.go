@@ -48,7 +48,10 @@ const (
 	codeSize = 8
 	maxKick  = 1 << 10 // bytes
 	// stay is how long a connection may take to say what it has to.
-	stay = 10 * time.Second
+	stay = 30 * time.Second
+	// readBuffer is asked for so that a burst of datagrams waits for its
+	// reader: the usual size has no room for 256 of them on some systems.
+	readBuffer = 1 << 20
 )
 
 // Server listens until it is closed.
@@ -90,6 +93,7 @@ func (s *Server) listen() (err error) {
 			return err
 		}
 		if s.udp, err = lc.ListenPacket(context.Background(), "udp", s.tcp.Addr().String()); err == nil {
+			s.udp.(*net.UDPConn).SetReadBuffer(readBuffer) //nolint:errcheck // what the system gives will do
 			return nil
 		}
 		if s.tcp.Close() != nil || !strings.HasSuffix(s.options.Addr, ":0") {
