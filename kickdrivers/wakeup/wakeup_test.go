@@ -294,14 +294,9 @@ func TestTLS(t *testing.T) {
 
 // TestPlatformIsDown asks where nobody listens.
 func TestPlatformIsDown(t *testing.T) {
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := wakeup.DefaultConfig()
-	c.URL = "http://" + l.Addr().String()
+	c.URL, c.Timeout = "http://"+kicktest.Nobody(t), wait
 	c.Networks = []wakeup.Network{{NetID: "lab-1", CIDRs: []string{"10.0.0.0/8"}}}
-	l.Close()
 	d := open(t, c, driver.Env{})
 	defer shut(t, d)
 	const target = `{"ip":"10.0.0.1","port":4000,"netid":"lab-1"}`
