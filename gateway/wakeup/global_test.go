@@ -53,7 +53,7 @@ func TestGlobalIsLocal(t *testing.T) {
 
 // table has networks of all sorts.
 func table(host string) wakeup.Global {
-	return wakeup.Global{Networks: []wakeup.Network{
+	return wakeup.Global{Timeout: 2 * patience, Networks: []wakeup.Network{
 		{MCC: "214", MNC: "07", Host: host, Ranges: prefixes("10.0.0.0/8")},
 		{NetID: "plant", Host: host, Ranges: prefixes("10.1.0.0/16", "2001:db8::/32"), Protocols: []string{"udp"}},
 		{NetID: "closed", Host: host, Ranges: prefixes("10.0.0.0/8"), Offline: true},
@@ -225,30 +225,33 @@ func TestChecks(t *testing.T) {
 	}
 	down.Store(true)
 	until(t, "503", func() bool { return ask() == 503 })
-	if _, text, _ := call(t, "GET", url+"/netinfo/v1", ""); strings.Contains(text, `"offline":false`) {
-		t.Errorf("all are offline, and %s", text)
+	offline := func() int {
+		_, text, _ := call(t, "GET", url+"/netinfo/v1", "")
+		return strings.Count(text, `"offline":true`)
 	}
+	// The networks of one node change one after the other.
+	until(t, "all are offline", func() bool { return offline() == len(o.Networks) })
 	down.Store(false)
 	until(t, "200", func() bool { return ask() == 200 })
-	if _, text, _ := call(t, "GET", url+"/netinfo/v1", ""); strings.Count(text, `"offline":true`) != 1 {
-		t.Errorf("one is taken out by the operator, and %s", text)
-	}
+	until(t, "only that is offline which the operator has taken out", func() bool { return offline() == 1 })
 }
 
 // TestStuckLocalNode: a local node that does not answer holds up neither
 // callers nor other networks, and those who come while it has enough to do are
 // told so.
 func TestStuckLocalNode(t *testing.T) {
-	release := make(chan struct{})
+	hold := make(chan struct{})
+	release := sync.OnceFunc(func() { close(hold) })
 	var held sync.WaitGroup
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/wakeup" && strings.HasPrefix(r.URL.Query().Get("ip"), "10.1.") {
-			<-release
+			<-hold
 		}
 	}))
 	defer s.Close()
+	defer release()
 	o := table(s.URL)
-	o.Parallel, o.Timeout = 2, time.Minute
+	o.Parallel = 2
 	_, url, stop := start(t, wakeup.Options{Access: loopback(), Global: o})
 	ask := func(body string) int {
 		status, _, _ := call(t, "POST", url+"/wakeup/v1", body+"&port=4000")
@@ -267,7 +270,13 @@ func TestStuckLocalNode(t *testing.T) {
 	}
 	// The end waits for what was taken.
 	held.Go(stop)
-	until(t, "503 while it ends", func() bool { return ask("netid=plant&ip=10.1.1.1") == 503 })
-	close(release)
+	until(t, "its end begins", func() bool {
+		status, _, _ := call(t, "GET", url+"/status", "")
+		return status == 503
+	})
+	if code := ask("netid=214-07.default&ip=10.2.1.1"); code != 503 {
+		t.Errorf("while it ends: %d", code)
+	}
+	release()
 	held.Wait()
 }

@@ -49,7 +49,7 @@ func loopback() wakeup.Access { return wakeup.Access{Networks: prefixes("127.0.0
 func dispatcher(t *testing.T) *kickdrivers.Dispatcher {
 	t.Helper()
 	entries, err := kickdrivers.Decode([]map[string]any{{
-		"name": "local", "driver": "udp", "confirm": true, "target_rate": 0,
+		"name": "local", "driver": "udp", "confirm": true, "target_rate": 0, "tcp_timeout": "1m",
 		"networks": []any{map[string]any{"cidrs": []any{"127.0.0.0/8"}}},
 	}})
 	if err != nil {
@@ -86,6 +86,9 @@ func run(t *testing.T, f func(context.Context) error) (stop func()) {
 // start puts a node on a socket.
 func start(t *testing.T, o wakeup.Options) (n *wakeup.Node, url string, stop func()) {
 	t.Helper()
+	if o.Global.Timeout == 0 {
+		o.Global.Timeout = 2 * patience // a slow machine is no local node that is down
+	}
 	n, err := wakeup.New(o)
 	if err != nil {
 		t.Fatal(err)
