@@ -126,7 +126,7 @@ func (d *Device) keepRegistered(ctx context.Context, local net.Addr) error {
 		}
 		again, asked = nil, nil
 		if s := d.client.State(); !s.Connected {
-			if s.Asleep {
+			if s.Asleep && d.owes(ctx, local) {
 				d.client.Wake()
 			}
 			continue // Connected rings
@@ -171,7 +171,7 @@ func (d *Device) enrol(ctx context.Context, kick json.RawMessage) error {
 		}
 	}
 	d.mu.Lock()
-	stale := len(d.state.Apps) > 0 && len(due) == 0 && d.told != string(kick)
+	stale := len(due) == 0 && d.stale(kick) // else it went along
 	d.mu.Unlock()
 	if stale {
 		m := &wire.Message{Kick: kick}
@@ -197,6 +197,25 @@ func (d *Device) enrol(ctx context.Context, kick json.RawMessage) error {
 		}
 	}
 	return nil
+}
+
+// owes reports whether there is something to tell upstream, which a device that
+// sleeps connects for. A ring of the last connection may come late.
+func (d *Device) owes(ctx context.Context, local net.Addr) bool {
+	kick, err := d.kick(ctx, local)
+	if err != nil {
+		return true // enrol says what is wrong, when there is a connection
+	}
+	due, leaving := d.dues()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(due) > 0 || len(leaving) > 0 || d.stale(kick) || d.confirming && len(d.codes) > 0
+}
+
+// stale reports whether upstream knows of other ways to wake the device than
+// kick, and has an app to keep them with. Callers hold mu.
+func (d *Device) stale(kick json.RawMessage) bool {
+	return len(d.state.Apps) > 0 && d.told != string(kick)
 }
 
 // dues returns the apps to register and those to unregister.

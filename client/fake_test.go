@@ -21,7 +21,22 @@ import (
 	"github.com/edition-push/edition/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(settling{m}) }
+
+// settling gives goroutines that are about to end the time that they need,
+// however slow the machine is.
+type settling struct{ *testing.M }
+
+func (m settling) Run() int {
+	code := m.M.Run()
+	for end := time.Now().Add(patience); code == 0 && goleak.Find() != nil && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return code
+}
+
+// patience bounds what hangs. Nothing else is to depend on it.
+const patience = 2 * time.Minute
 
 // upstream is a scripted upstream: what it does on a WebSocket and to each
 // REST request is given by the test. It speaks the wire over real sockets, or
@@ -50,17 +65,20 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = io.WriteString(w, "<html>blocked</html>")
 	case r.URL.Path == wire.PathWebSocket:
+		u.conns.Add(1) // the server itself waits for the handler until the upgrade
+		defer u.conns.Done()
 		up := websocket.Upgrader{Subprotocols: []string{wire.Subprotocol}}
 		conn, err := up.Upgrade(w, r, nil)
 		if err != nil {
 			return
 		}
-		u.conns.Add(1)
-		defer u.conns.Done()
 		defer conn.Close()
 		u.ws(&peer{t: u.t, conn: conn})
 	default:
-		body, _ := io.ReadAll(r.Body)
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // the client has gone in the middle of it
+		}
 		do := u.api[r.URL.Path]
 		if do == nil {
 			wire.WriteProblem(w, edition.ErrNotFound)
@@ -123,6 +141,13 @@ func (u *upstream) requests() int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return len(u.header)
+}
+
+// token returns the Authorization of the first request.
+func (u *upstream) token() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.header[0].Get("Authorization")
 }
 
 type pipeListener struct {
@@ -195,8 +220,12 @@ func (p *peer) update(id uint64, u edition.Update) {
 }
 
 func (p *peer) close(code int, text string) {
-	_ = p.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(time.Second))
+	p.sendClose(code, text)
 	p.drain()
+}
+
+func (p *peer) sendClose(code int, text string) {
+	_ = p.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(patience))
 }
 
 // hello answers a hello, accepting everybody but the refused.
@@ -272,7 +301,7 @@ func within[T any](t *testing.T, c <-chan T, what string) T {
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("waited in vain for %s", what)
 		panic("unreachable")
 	}
@@ -281,7 +310,7 @@ func within[T any](t *testing.T, c <-chan T, what string) T {
 // eventually waits for a condition; the bound is for a hung test only.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain: %s", what)
 		}

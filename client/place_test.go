@@ -4,9 +4,6 @@ import (
 	"net/http"
 	"sync"
 	"testing"
-	"time"
-
-	"github.com/gorilla/websocket"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/wire"
@@ -257,5 +254,5 @@ func (p *place) idle() {
 	p.mu.Lock()
 	c := p.peers[len(p.peers)-1]
 	p.mu.Unlock()
-	_ = c.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(wire.CloseIdle, "server will wake you"), time.Now().Add(time.Second))
+	c.sendClose(wire.CloseIdle, "server will wake you")
 }

@@ -22,10 +22,13 @@ type poll struct {
 	queue    [ackKinds]edition.Update // Guarded by mu
 	answers  []wire.Woken             // Guarded by mu
 	waiting  bool                     // Guarded by mu; a poll is out, nothing can travel with it
-	asked    uint64                   // Guarded by mu; acks queued
-	posted   uint64                   // Guarded by mu; of these, taken by upstream
+	asked    uint64                   // Guarded by mu; acks queued so far; what follows are counts of these
+	left     uint64                   // Guarded by mu; none up to here is in queue
 	carried  edition.Update           // Guarded by mu; acks that travel with the poll that is out
-	behind   uint64                   // Guarded by mu; taken by upstream apart from what is carried
+	lastPoll uint64                   // Guarded by mu; none up to here is in carried
+	posting  bool                     // Guarded by mu; a request with acks is out
+	lastPost uint64                   // Guarded by mu; none up to here is in that request
+	posted   uint64                   // Guarded by mu; all up to here are taken by upstream
 	barriers int                      // Guarded by mu; who waits in barrier
 	progress chan struct{}            // Guarded by mu; closed and made anew when posted grows
 
@@ -144,8 +147,7 @@ func (p *poll) round(ctx context.Context, wait time.Duration) (took, error) {
 		Agents: p.c.known(), Relay: cfg.Relay, Store: cfg.StoreID, Custody: cfg.Custody,
 		Bodies: w.bodies, Urgency: w.word(),
 	}
-	var sent uint64
-	if req.Ack, sent = p.take(); sent > 0 {
+	if req.Ack = p.take(); len(req.Ack) > 0 {
 		wait = 0 // it is answered when the acks are taken
 	}
 	if wait > 0 {
@@ -154,13 +156,13 @@ func (p *poll) round(ctx context.Context, wait time.Duration) (took, error) {
 	var resp wire.UpdateResponse
 	_, err := p.c.rest.post(ctx, wire.PathUpdate, wait, &req, &resp)
 	if err != nil {
-		p.setWaiting(false)
+		p.giveBack()
 		if ReasonOf(err) == ReasonRefused && errors.Is(err, edition.ErrConflict) {
 			err = &Error{Reason: ReasonReplaced, Err: err}
 		}
 		return took{}, err
 	}
-	p.settlePoll(sent)
+	p.settlePoll()
 	p.up()
 	got, err := p.hand(ctx, &resp)
 	got.held = wait > 0

@@ -146,7 +146,7 @@ func TestPollRelay(t *testing.T) {
 	if p := s.polls[0]; p.Relay != "r" || p.Store != "id" || len(p.Agents) != 0 {
 		t.Errorf("poll %+v", p)
 	}
-	if up.header[0].Get("Authorization") != "Bearer tok" {
+	if up.token() != "Bearer tok" {
 		t.Error("a poll without the token")
 	}
 }

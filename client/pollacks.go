@@ -15,46 +15,67 @@ func (p *poll) setWaiting(yes bool) uint64 {
 	return p.asked
 }
 
-// take returns what travels with the next poll, and its count for settle.
-func (p *poll) take() (wire.Updates, uint64) {
+// take returns what travels with the next poll. What does not leaves by itself.
+func (p *poll) take() wire.Updates {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.waiting = true
 	u := p.queue[ackDelivered]
-	if len(u) > ackEvents {
+	if len(u) > ackEvents || p.barriers > 0 {
 		p.ring()
 	}
 	if p.c.cfg.Relay != "" || len(u) == 0 || len(u) > ackEvents || p.barriers > 0 {
-		return nil, 0
+		return nil
 	}
 	p.queue[ackDelivered] = nil
-	p.carried = u.Normalize()
-	return wire.Updates(p.carried), p.asked
+	p.carried, p.lastPoll, p.left = u.Normalize(), p.left, p.asked
+	return wire.Updates(p.carried)
+}
+
+// unload puts what travels with the poll that is out back into the queue.
+// Callers hold mu.
+func (p *poll) unload() {
+	if p.carried == nil {
+		return
+	}
+	p.queue[ackDelivered] = append(p.queue[ackDelivered], p.carried...)
+	p.carried, p.left = nil, min(p.left, p.lastPoll)
+}
+
+// giveBack notes that upstream has not taken what travelled with the poll.
+func (p *poll) giveBack() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting = false
+	p.unload()
 }
 
 // settlePoll notes that upstream has taken what travelled with the poll.
-func (p *poll) settlePoll(count uint64) {
+func (p *poll) settlePoll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.carried = nil
-	p.settle(max(count, p.behind))
+	p.settle()
 }
 
-// settlePost notes that upstream has taken everything up to a count but what
-// travels with a poll that is out.
-func (p *poll) settlePost(count uint64) {
+// settlePost notes that upstream has taken what postQueue sent.
+func (p *poll) settlePost() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.carried != nil {
-		p.behind = max(p.behind, count)
-		return
-	}
-	p.settle(count)
+	p.posting = false
+	p.settle()
 }
 
-// settle notes that upstream has taken everything up to a count. Callers hold
-// mu.
-func (p *poll) settle(count uint64) {
+// settle notes what upstream has taken: all but what is in the queue or on its
+// way, with a poll or beside it. Callers hold mu.
+func (p *poll) settle() {
+	count := p.left
+	if p.carried != nil {
+		count = min(count, p.lastPoll)
+	}
+	if p.posting {
+		count = min(count, p.lastPost)
+	}
 	if count > p.posted {
 		p.posted = count
 		close(p.progress)
@@ -112,8 +133,7 @@ func (p *poll) barrier(ctx context.Context) error {
 		p.barriers--
 	}()
 	target := p.asked
-	p.queue[ackDelivered] = append(p.queue[ackDelivered], p.carried...)
-	p.carried = nil
+	p.unload()
 	p.mu.Unlock()
 	p.ring()
 	for {
@@ -150,8 +170,9 @@ func (p *poll) post(ctx context.Context, fail context.CancelCauseFunc) {
 
 func (p *poll) postQueue(ctx context.Context) error {
 	p.mu.Lock()
-	queue, count, answers := p.queue, p.asked, p.answers
+	queue, answers := p.queue, p.answers
 	p.queue, p.answers = [ackKinds]edition.Update{}, nil
+	p.posting, p.lastPost, p.left = true, p.left, p.asked
 	p.mu.Unlock()
 	cfg := &p.c.cfg
 	if len(answers) > 0 {
@@ -181,6 +202,6 @@ func (p *poll) postQueue(ctx context.Context) error {
 			u = u[n:]
 		}
 	}
-	p.settlePost(count)
+	p.settlePost()
 	return nil
 }

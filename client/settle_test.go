@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -73,4 +74,59 @@ func TestSettle(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBarrierBehindARequest has a poll bring later acks up while an earlier one
+// is on its way in a request of its own: the barrier is behind both.
+func TestBarrierBehindARequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		answers, release := make(chan wire.UpdateResponse), make(chan struct{})
+		up := &upstream{api: map[string]func(http.ResponseWriter, []byte) any{
+			wire.PathUpdate: func(http.ResponseWriter, []byte) any {
+				select {
+				case a := <-answers:
+					return a
+				case <-ctx.Done():
+					return nil
+				}
+			},
+			wire.PathAck: func(http.ResponseWriter, []byte) any { <-release; return nil },
+		}}
+		var c *Client
+		c = newClient(t, Config{
+			URL: "http://x.test", Proxy: ProxyDirect, Dial: up.pipe(ctx, t), Mode: ModePoll,
+			Agents: []wire.Agent{{UAID: testUAID(1)}},
+			Update: func(u edition.Update, _ []*edition.Body, done func()) {
+				if err := c.Ack(u); err != nil {
+					t.Error(err)
+				}
+				done()
+			},
+		})
+		ended := make(chan error)
+		go func() { ended <- c.Run(ctx) }()
+		answers <- wire.UpdateResponse{}
+		synctest.Wait()
+		if err := c.Ack(edition.Update{event(1, 1, 1)}); err != nil { // a poll is out
+			t.Fatal(err)
+		}
+		answers <- wire.UpdateResponse{Updates: wire.Updates{event(1, 2, 2)}}
+		answers <- wire.UpdateResponse{} // to the poll with the second ack
+		synctest.Wait()
+		passed := make(chan error, 1)
+		go func() { passed <- c.Barrier(ctx) }()
+		synctest.Wait()
+		if len(passed) > 0 {
+			t.Error("passed before upstream has taken the first ack")
+		}
+		close(release)
+		if err := <-passed; err != nil {
+			t.Error(err)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -52,7 +52,7 @@ func TestHelloUpdateAck(t *testing.T) {
 	if m := within(t, hello, "hello"); m.Relay != "north" || m.Store != "id" || m.Custody != wire.CustodyRelay || len(m.Agents) != 0 {
 		t.Errorf("hello %+v", m)
 	}
-	if a := up.header[0].Get("Authorization"); a != "Bearer tok" {
+	if a := up.token(); a != "Bearer tok" {
 		t.Errorf("Authorization %q", a)
 	}
 	u := within(t, got, "update")
