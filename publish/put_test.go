@@ -187,7 +187,8 @@ func TestPutRefusesWhatWouldSilentlyMeanSomethingElse(t *testing.T) {
 func TestUnknownEndpoints(t *testing.T) {
 	f := newFixture(t, Limits{})
 	var first string
-	for _, token := range []string{ring(t, 1, 2).Seal(newKey())[:99] + "A", ring(t, 2).Seal(newKey()), "", "x", f.token + "/", f.token[:50], strings.Repeat("A", 5000)} {
+	sealed := f.keys.Seal(newKey())
+	for _, token := range []string{sealed[:99] + flip(sealed[99]), ring(t, 2).Seal(newKey()), "", "x", f.token + "/", f.token[:50], strings.Repeat("A", 5000)} {
 		for _, method := range []string{http.MethodPut, http.MethodGet} {
 			resp := f.request(method, "/v1/e/"+token, "", "version=5")
 			status, body := statusAndBody(resp)
