@@ -111,6 +111,7 @@ func TestBarrierBehindARequest(t *testing.T) {
 		if err := c.Ack(edition.Update{event(1, 1, 1)}); err != nil { // a poll is out
 			t.Fatal(err)
 		}
+		synctest.Wait() // its request is out too
 		answers <- wire.UpdateResponse{Updates: wire.Updates{event(1, 2, 2)}}
 		answers <- wire.UpdateResponse{} // to the poll with the second ack
 		synctest.Wait()
