@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,7 +21,22 @@ import (
 	"github.com/edition-push/edition/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(settling{m}) }
+
+// settling gives goroutines that are about to end the time that they need,
+// however slow the machine is.
+type settling struct{ *testing.M }
+
+func (m settling) Run() int {
+	code := m.M.Run()
+	for end := time.Now().Add(patience); code == 0 && goleak.Find() != nil && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return code
+}
+
+// patience bounds what hangs. Nothing else is to depend on it.
+const patience = 2 * time.Minute
 
 // upstream server of a test, scripted by its functions; a nil one accepts.
 // Every message that comes up is kept as text.
@@ -76,11 +92,12 @@ func (f *fake) serve(conn *websocket.Conn) {
 		f.text = append(f.text, string(b))
 		f.mu.Unlock()
 		f.seen <- m
-		f.answer(m)
+		f.answer(conn, m)
 	}
 }
 
-func (f *fake) answer(m wire.Message) {
+// answer answers on the connection that was asked: there may be a newer one.
+func (f *fake) answer(conn *websocket.Conn, m wire.Message) {
 	a := wire.Message{Type: m.Type, Status: 200, UAID: m.UAID, AppID: m.AppID}
 	switch m.Type {
 	case wire.TypeHello:
@@ -113,7 +130,9 @@ func (f *fake) answer(m wire.Message) {
 		return
 	}
 	b, _ := json.Marshal(a)
-	f.write(b)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_ = conn.WriteMessage(websocket.TextMessage, b)
 }
 
 func (f *fake) write(b []byte) {
@@ -142,17 +161,17 @@ func (f *fake) said() string {
 	return strings.Join(f.text, "\n")
 }
 
-// await returns the next message of a type.
-func (f *fake) await(t *testing.T, typ string) wire.Message {
+// await returns the next message of one of some types.
+func (f *fake) await(t *testing.T, types ...string) wire.Message {
 	t.Helper()
 	for {
 		select {
 		case m := <-f.seen:
-			if m.Type == typ {
+			if slices.Contains(types, m.Type) {
 				return m
 			}
-		case <-time.After(20 * time.Second):
-			t.Fatalf("waited in vain for %s", typ)
+		case <-time.After(patience):
+			t.Fatalf("waited in vain for %s", types)
 		}
 	}
 }
@@ -231,7 +250,7 @@ func (g *rig) count(t *testing.T, name, label, value string) float64 {
 // eventually waits for a condition; the bound is for a hung test only.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain: %s", what)
 		}

@@ -102,7 +102,7 @@ func hops(t *testing.T, n int, way relay.Upstream) *node {
 // is, while the device is there and while it is away; the app server learns what
 // became of it.
 func TestMessages(t *testing.T) {
-	defer http.DefaultClient.CloseIdleConnections()
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	for n := range 3 {
 		for _, way := range []relay.Upstream{
 			{Mode: client.ModeWebSocket, Custody: wire.CustodyDevice},
@@ -192,7 +192,7 @@ func testMessages(t *testing.T, cfg client.DeviceConfig) {
 // TestKeysGoUp: an endpoint that was registered with a key behind two relays is
 // restricted to it at the server.
 func TestKeysGoUp(t *testing.T) {
-	defer http.DefaultClient.CloseIdleConnections()
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	private, err := ecdh.P256().GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)

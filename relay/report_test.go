@@ -95,7 +95,10 @@ func TestReportsWaitForUpstream(t *testing.T) {
 // together, not one by one.
 func TestReportsGather(t *testing.T) {
 	up := newFake(t)
+	up.mute.Store(true)
 	g := newRig(t, nil, up)
+	first := newDevice(t)
+	g.register(t, first)
 	const n = 5000
 	devices := make([]device, n)
 	for i := range devices {
@@ -106,10 +109,14 @@ func TestReportsGather(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	g.acknowledge(t, first.event(1))
+	up.await(t, wire.TypePing)
 	for _, d := range devices {
 		g.took(t, d.event(1))
 	}
 	g.Delivered()
+	up.mute.Store(false)
+	up.write([]byte(`{"type":"pong"}`))
 	eventually(t, "reported", func() bool { return g.reports(t, "up0") == 0 })
 	pings, events := 0, 0
 	for len(up.seen) > 0 {
@@ -120,7 +127,7 @@ func TestReportsGather(t *testing.T) {
 			events += len(m.Updates)
 		}
 	}
-	if events != n || pings > 5 {
+	if events != n || pings != (n+reportChunk-1)/reportChunk {
 		t.Errorf("%d events reported with %d barriers", events, pings)
 	}
 }

@@ -88,7 +88,7 @@ func newRelay(t *testing.T, up relay.Upstream, relays ...session.Relay) *node {
 		t.Fatal(err)
 	}
 	n := serve(t, h, store, r, nil, relays, httptest.NewUnstartedServer(nil), r.Run)
-	for end := time.Now().Add(20 * time.Second); !r.Upstreams()[0].Connected; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); !r.Upstreams()[0].Connected; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the relay did not connect: %+v", r.Upstreams())
 		}
@@ -155,13 +155,15 @@ func listen(t *testing.T, cfg client.DeviceConfig) (endpoint string, versions <-
 	return await(t, endpoints, "an endpoint"), got, stop
 }
 
-// await bounds a hung test only.
+// patience bounds what hangs. Nothing else is to depend on it.
+const patience = 2 * time.Minute
+
 func await[T any](t *testing.T, c <-chan T, what string) T {
 	t.Helper()
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("waited in vain for %s", what)
 		panic("unreachable")
 	}
@@ -169,7 +171,7 @@ func await[T any](t *testing.T, c <-chan T, what string) T {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain: %s", what)
 		}
@@ -180,7 +182,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // UPDATE, ACK, and GET says what became of it; while the device is there and
 // while it is away, over every way to upstream, in both custody modes.
 func TestThrough(t *testing.T) {
-	defer http.DefaultClient.CloseIdleConnections()
+	t.Cleanup(http.DefaultClient.CloseIdleConnections) // after the parallel ones
 	for _, custody := range []string{wire.CustodyDevice, wire.CustodyRelay} {
 		for _, way := range []relay.Upstream{
 			{Mode: client.ModeWebSocket},
