@@ -13,7 +13,8 @@ import (
 
 const (
 	// pingAfter is how long a connection may be silent before it is asked
-	// whether it is alive, pingTimeout how long it may take to answer.
+	// whether it is alive, pingTimeout how long it may take to answer. An end
+	// that does not read is found out so too.
 	pingAfter   = 10 * time.Second
 	pingTimeout = 5 * time.Second
 	maxHeader   = 16 << 10 // bytes of an answer's header
@@ -48,7 +49,9 @@ func newPool(n int, origin string, conf *tls.Config, timeout time.Duration) (*po
 		Protocols:              only,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxHeader,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: pingTimeout},
+		// A write that fails costs all the requests on its connection, which
+		// are then made twice: a machine that has stood still is no reason.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: timeout},
 	}
 	p := &pool{lines: make([]line, n)}
 	var closed context.Context
