@@ -179,8 +179,11 @@ func (d *Driver) run(ctx context.Context, in []byte) error {
 	cmd.WaitDelay = drain
 	group(cmd)
 	if err := cmd.Start(); err != nil {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case limited.Err() != nil: // this machine has much to do; the program is not to blame
+			return fmt.Errorf("the program was not started within %v", d.timeout)
 		}
 		return fmt.Errorf("%w: the program cannot be started: %w", edition.ErrUnavailable, cause(err))
 	}

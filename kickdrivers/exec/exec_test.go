@@ -230,32 +230,35 @@ func TestProgramVanishes(t *testing.T) {
 }
 
 // TestTimeoutKillsTheGroup has a program start another that ignores signals,
-// and wait for it.
+// and wait for it. One that is killed before it has said whom it started tells
+// nothing: another gets more time, and a file of its own.
 func TestTimeoutKillsTheGroup(t *testing.T) {
 	dir := t.TempDir()
-	pids := filepath.Join(dir, "pids")
-	c := script(`trap "" TERM INT HUP; (trap "" TERM INT HUP; sleep 600) & echo $! > "$1"; wait`, pids)
-	for c.Timeout = 200 * time.Millisecond; ; c.Timeout *= 2 {
+	for timeout := 200 * time.Millisecond; timeout < 2*wait; timeout *= 2 {
+		pids := filepath.Join(dir, timeout.String())
+		c := script(`trap "" TERM INT HUP; (trap "" TERM INT HUP; sleep 600) & echo $! > "$1"; wait`, pids)
+		c.Timeout = timeout
 		err := kickOne(t, open(t, c, driver.Env{}), "x", "")
-		if want := fmt.Sprintf("killed after %v", c.Timeout); err == nil || !strings.Contains(err.Error(), want) {
-			t.Fatalf("error %v, want %s", err, want)
+		if err == nil || errors.Is(err, edition.ErrUnavailable) {
+			t.Fatalf("after %v: %v", timeout, err)
 		}
-		b, err := os.ReadFile(pids)
-		if err == nil && bytes.HasSuffix(b, []byte("\n")) {
-			break
+		if b, no := os.ReadFile(pids); no != nil || !bytes.HasSuffix(b, []byte("\n")) {
+			continue
 		}
-		if c.Timeout > wait {
-			t.Fatal("the program does not run")
+		if want := fmt.Sprintf("killed after %v", timeout); !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %s", err, want)
 		}
+		gone(t, pids)
+		return
 	}
-	gone(t, pids)
+	t.Fatal("the program does not run")
 }
 
 // gone waits for the processes to end whose numbers are in a file.
 func gone(t *testing.T, file string) {
 	t.Helper()
 	deadline := time.Now().Add(wait)
-	for _, line := range strings.Fields(read(t, file)) {
+	for line := range strings.FieldsSeq(read(t, file)) {
 		pid, err := strconv.Atoi(line)
 		if err != nil {
 			t.Fatal(err)
@@ -347,18 +350,23 @@ func TestOutputIsBounded(t *testing.T) {
 	env := driver.Env{Log: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	d := open(t, script(`i=0; while [ $i -lt 3000 ]; do echo "some words that nobody needs"; i=$((i+1)); done | tee /dev/stderr
 		printf 'the last\033[31m line\n\n' >&2; sleep 600 & echo $! > "$1"`, pids), env)
-	if err := kickOne(t, d, "x", ""); err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(read(t, pids)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !running(pid) {
-		t.Error("what the program has left behind in time was killed")
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Error(err)
+	// What is not read soon after the program's end is lost: on a machine that
+	// stands still just then, the last line may be another.
+	for tries := 5; tries > 0 && !strings.Contains(out.String(), `line="the last[31m line"`); tries-- {
+		out.Reset()
+		if err := kickOne(t, d, "x", ""); err != nil {
+			t.Fatal(err)
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(read(t, pids)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !running(pid) {
+			t.Error("what the program has left behind in time was killed")
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
 	}
 	if got := out.String(); !strings.Contains(got, `line="the last[31m line"`) || len(got) > 600 {
 		t.Errorf("log %.1000q", got)
