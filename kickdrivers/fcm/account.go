@@ -187,6 +187,18 @@ func (w within) RoundTrip(req *http.Request) (*http.Response, error) {
 	return w.next.RoundTrip(req.WithContext(w.ctx))
 }
 
+// end ends a request for a token that is under way, and returns when it has
+// let go of its connection. Nobody calls get by then.
+func (t *tokens) end() {
+	t.close()
+	t.mu.Lock()
+	f := t.pending
+	t.mu.Unlock()
+	if f != nil {
+		<-f.done
+	}
+}
+
 // tokenError says what the token endpoint said, without what was sent to it.
 func tokenError(err error) error {
 	r, ok := errors.AsType[*oauth2.RetrieveError](err)

@@ -234,7 +234,7 @@ func (d *Driver) post(ctx context.Context, bearer string, body []byte) (*outboun
 
 // Close closes the connections and ends a request for an access token.
 func (d *Driver) Close() error {
-	d.tokens.close()
+	d.tokens.end()
 	d.client.CloseIdleConnections()
 	return nil
 }
