@@ -27,6 +27,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// timeout is what no answer takes, on the slowest machine.
+const timeout = time.Minute
+
 // rig is a push service, and what has arrived there.
 type rig struct {
 	*webpushsim.Server
@@ -59,7 +62,7 @@ func newRig(t testing.TB) *rig {
 	r.conf.Networks = []string{"127.0.0.1/32"}
 	r.conf.VAPIDKey.File = filepath.Join(dir, "vapid")
 	r.conf.Subject = "mailto:push@example.org"
-	r.conf.Timeout = 30 * time.Second
+	r.conf.Timeout = timeout
 	r.conf.TLS.CAFile = filepath.Join(dir, webpushsim.FileCA)
 	return r
 }
@@ -341,6 +344,7 @@ func TestEntry(t *testing.T) {
 	entry := s.Entry(dir)
 	delete(entry, "driver")
 	conf := webpush.DefaultConfig()
+	conf.Timeout = timeout
 	if err := mapstructure.Decode(entry, &conf); err != nil {
 		t.Fatal(err)
 	}

@@ -120,7 +120,7 @@ func Start(o Options) (*Server, error) {
 	s.server = &http.Server{
 		Handler:           mux,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: time.Minute,
 	}
 	go func() {
 		defer close(s.done)
