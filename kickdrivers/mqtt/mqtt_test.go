@@ -269,29 +269,27 @@ func (l *lines) String() string {
 // TestBrokerComesLater opens the driver before there is a broker, kicks in
 // vain, and again when there is one; then the broker goes.
 func TestBrokerComesLater(t *testing.T) {
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close() // nobody listens there now
+	door := kicktest.NewDoor(t)
 	c := mqtt.DefaultConfig()
-	c.URL, c.Timeout = "mqtt://"+addr, wait
+	c.Timeout = wait
+	c.URL = "mqtt://" + kicktest.Nobody(t)
+	refused := open(t, c, driver.Env{})
+	defer shut(t, refused)
+	c.URL = "mqtt://" + door.Addr()
 	d := open(t, c, driver.Env{})
 	defer shut(t, d)
-	if err := kickOne(t.Context(), d, `{"client":"a"}`, ""); !errors.Is(err, edition.ErrUnavailable) {
-		t.Errorf("without a broker: %v", err)
+	for _, d := range []*mqtt.Driver{refused, d} {
+		if err := kickOne(t.Context(), d, `{"client":"a"}`, ""); !errors.Is(err, edition.ErrUnavailable) {
+			t.Errorf("without a broker: %v", err)
+		}
 	}
-	s, err := mqttsim.Start(mqttsim.Options{Addr: addr})
-	if err != nil {
-		t.Skip("another has taken the port meanwhile:", err)
-	}
+	s := start(t, mqttsim.Options{})
+	door.Lead(s.Addr())
 	until(t, "the driver finds the broker", func() bool {
 		return kickOne(t.Context(), d, `{"client":"a"}`, "") == nil
 	})
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
+	door.Lead("")
+	s.Drop()
 	until(t, "the driver notices that it is gone", func() bool {
 		return errors.Is(kickOne(t.Context(), d, `{"client":"a"}`, ""), edition.ErrUnavailable)
 	})
@@ -411,7 +409,7 @@ func TestSilentBroker(t *testing.T) {
 	if err := kickOne(t.Context(), d, `{"client":"a"}`, ""); !errors.Is(err, edition.ErrUnavailable) {
 		t.Errorf("error %v", err)
 	}
-	shut(t, d)
+	_ = d.Close() // in so short a time it may not end
 	c.Timeout = wait
 	d = open(t, c, driver.Env{})
 	ctx, cancel := context.WithCancelCause(t.Context())
