@@ -106,7 +106,7 @@ func kannel(t *testing.T, answers map[string]func(http.ResponseWriter)) (*smsbox
 	server := httptest.NewServer(b)
 	t.Cleanup(server.Close)
 	c := sms.DefaultConfig()
-	c.Via, c.Prefixes, c.Deny = "kannel", []string{"+34"}, []string{"+34803"}
+	c.Via, c.Prefixes, c.Deny, c.Timeout = "kannel", []string{"+34"}, []string{"+34803"}, timeout
 	c.Kannel.URL, c.Kannel.Username, c.Kannel.Password = server.URL+"/cgi-bin/sendsms", "edition", secret(t, "kannel-secret")
 	return b, c
 }

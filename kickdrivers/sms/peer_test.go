@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
-	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -61,7 +60,6 @@ func independent(t *testing.T, args ...string) <-chan map[string]any {
 	})
 	t.Cleanup(func() {
 		stdin.Close()
-		io.Copy(io.Discard, stdout)
 		reading.Wait()
 		cmd.Wait()
 	})
@@ -80,6 +78,7 @@ func TestIndependentSMSC(t *testing.T) {
 	open := func(change func(*sms.Config)) *sms.Driver {
 		c := sms.DefaultConfig()
 		c.Prefixes, c.From = []string{"+34"}, "Edition"
+		c.Timeout, c.SMPP.BindTimeout = timeout, timeout
 		c.SMPP.Addresses = []string{"smpp://127.0.0.1:" + strconv.Itoa(int(port))}
 		c.SMPP.SystemID, c.SMPP.Password = "edition", secret(t, "secret")
 		change(&c)

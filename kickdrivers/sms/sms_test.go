@@ -26,7 +26,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const wait = 30 * time.Second // for what must happen, on the slowest machine
+const (
+	wait    = 30 * time.Second // for what must happen, on the slowest machine
+	timeout = 2 * time.Minute  // no answer takes so long
+)
 
 func until(t *testing.T, what string, cond func() bool) {
 	t.Helper()
@@ -95,6 +98,7 @@ func smsc(t *testing.T, o smppsim.Options) (*smppsim.Server, *phones, sms.Config
 	c.Prefixes = []string{"+34"}
 	c.SMPP.Addresses = []string{s.URL()}
 	c.SMPP.SystemID = s.SystemID()
+	c.Timeout, c.SMPP.BindTimeout = timeout, timeout
 	c.SMPP.Password = secret(t, "secret")
 	return s, p, c
 }

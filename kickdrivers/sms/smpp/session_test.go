@@ -315,6 +315,28 @@ func TestEnquire(t *testing.T) {
 	})
 }
 
+// TestEnquiredBeforeBound has a side that wants a sign of life before it
+// answers the bind.
+func TestEnquiredBeforeBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var bind PDU
+		s, _ := open(t, options, func(in PDU) (PDU, bool) {
+			switch in.Command {
+			case BindTransceiver:
+				bind = in
+				return PDU{Command: EnquireLink, Sequence: 7}, true
+			case EnquireLink.Resp():
+				if in.Sequence != 7 {
+					t.Errorf("answered %+v", in)
+				}
+				return polite(bind)
+			}
+			return polite(in)
+		})
+		s.Close()
+	})
+}
+
 func TestDeliver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex

@@ -37,13 +37,6 @@ func (c *conn) serve() {
 	defer c.server.forget(c)
 	defer close(c.over)
 	defer c.net.Close()
-	if every := c.server.o.Enquire; every > 0 {
-		c.server.work.Go(func() {
-			for c.wait(every) {
-				c.ask(smpp.EnquireLink, nil)
-			}
-		})
-	}
 	for {
 		p, err := smpp.Read(c.net)
 		if err != nil {
@@ -145,6 +138,17 @@ func (c *conn) bind(p smpp.PDU) {
 	}
 	c.answer(p, smpp.OK, body)
 	c.server.log.Info("smpp bound", "command", p.Command.String(), "system_id", m.SystemID)
+	if every := c.server.o.Enquire; every > 0 {
+		c.server.work.Go(func() { c.enquire(every) })
+	}
+}
+
+// enquire asks again and again. It begins when the bind has been answered:
+// before that there is no link to enquire about (section 2.3).
+func (c *conn) enquire(every time.Duration) {
+	for c.wait(every) {
+		c.ask(smpp.EnquireLink, nil)
+	}
 }
 
 func (c *conn) submit(p smpp.PDU) bool {

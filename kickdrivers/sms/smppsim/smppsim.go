@@ -36,8 +36,8 @@ type Options struct {
 	// Window is how many messages of one connection may be unanswered; more
 	// are throttled. 0 is 1000.
 	Window int
-	// Enquire is how often the other side is asked whether it is there; 0 is
-	// never.
+	// Enquire is how often the other side, once it is bound, is asked whether
+	// it is there; 0 is never.
 	Enquire time.Duration
 	// TLS makes a certificate for 127.0.0.1 and speaks TLS.
 	TLS bool

@@ -65,7 +65,10 @@ func TestEntry(t *testing.T) {
 		if err := s.WriteFiles(dir); err != nil {
 			t.Fatal(err)
 		}
-		entries, err := kickdrivers.Decode([]map[string]any{s.Entry(dir)})
+		entry := s.Entry(dir)
+		entry["timeout"] = "2m"
+		entry["smpp"].(map[string]any)["bind_timeout"] = "2m"
+		entries, err := kickdrivers.Decode([]map[string]any{entry})
 		if err != nil {
 			t.Fatal(err)
 		}
