@@ -126,6 +126,7 @@ type Store struct {
 	start   time.Time
 	metrics *metrics
 	fault   func(stage string) error // tests make commits fail; nil else
+	closing time.Duration            // how long the fold at the end may take
 
 	// Each guarded by its own lock.
 	shards    [shards]shard
@@ -191,7 +192,7 @@ func (s *Store) stop(err error) {
 		s.fail(err)
 	}
 	var b batch
-	s.queue.take(&b, never)
+	s.queue.close(&b)
 	s.refuse(&b, s.Err())
 }
 

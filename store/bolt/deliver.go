@@ -43,7 +43,11 @@ func (s *Store) Deliver(u edition.Update, how edition.Delivery) *edition.Receipt
 		}
 		sh.mu.Unlock()
 	}
-	s.queue.together(d.pledges)
+	if !s.queue.together(d.pledges) { // Run has ended meanwhile
+		for _, it := range d.pledges {
+			r.Resolve(int(it.index), failed(s.Err()))
+		}
+	}
 	if d.ring || len(d.pledges) > 0 {
 		s.queue.ring()
 	}

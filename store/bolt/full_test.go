@@ -210,3 +210,64 @@ func TestStopped(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestStoppedMeanwhile ends a store while calls are under way that have found it
+// running: they are told, and do not wait for a commit that never comes.
+func TestStoppedMeanwhile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edition.db")
+	const n = 2 * groupSize
+	err := Bulk(path, n, func(i int) (edition.Agent, edition.Key, edition.Version) { return edition.Agent{}, benchKey(i), 1 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	meanwhile := func(edition.Routes) edition.Routes {
+		go s.stop(errClosed) // it waits for the shard, after it has closed the queue
+		wait(t, "the end", func() bool {
+			s.queue.mu.Lock()
+			defer s.queue.mu.Unlock()
+			return s.queue.closed
+		})
+		return edition.Routes{{Driver: "udp", Target: []byte("1")}}
+	}
+	err = s.ChangeRoutes(t.Context(), edition.Holder{UAID: benchKey(0).UAID}, meanwhile)
+	if !errors.Is(err, edition.ErrUnavailable) {
+		t.Errorf("a change: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	s, stop := run(t, Options{Path: path})
+	u := make(edition.Update, n)
+	for i := range u {
+		u[i].Key = benchKey(i)
+	}
+	u = u.Normalize()
+	done := make(chan error)
+	go func() {
+		for v := edition.Version(2); ; v++ {
+			for i := range u {
+				u[i].Version = v
+			}
+			rs, err := s.Deliver(u, edition.Delivery{}).Wait(t.Context())
+			for _, r := range rs {
+				if r.Outcome == edition.OutcomeFailed {
+					done <- r.Err
+					return
+				}
+			}
+			if err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	stop()
+	if err := <-done; !errors.Is(err, edition.ErrUnavailable) {
+		t.Errorf("a large delivery: %v", err)
+	}
+}

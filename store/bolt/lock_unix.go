@@ -47,11 +47,22 @@ func holder(f *os.File) int {
 	if !ok {
 		return 0
 	}
-	locks, err := os.ReadFile("/proc/locks")
-	if err != nil {
-		return 0
-	}
 	id := fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino)
+	// The list is read in parts, and one that changes between two of them may
+	// come without a line.
+	for range 8 {
+		locks, err := os.ReadFile("/proc/locks")
+		if err != nil {
+			return 0
+		}
+		if pid := holderIn(locks, id); pid > 0 {
+			return pid
+		}
+	}
+	return 0
+}
+
+func holderIn(locks []byte, id string) int {
 	for line := range bytes.Lines(locks) {
 		fields := bytes.Fields(line)
 		if len(fields) < 6 || string(fields[1]) != "FLOCK" || string(fields[5]) != id {

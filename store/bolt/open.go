@@ -25,7 +25,7 @@ func Open(o Options) (*Store, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	s := &Store{options: o, path: o.Path, ttl: o.TTL.Milliseconds(), start: time.Now(), metrics: newMetrics(o.Metrics)}
+	s := &Store{options: o, path: o.Path, ttl: o.TTL.Milliseconds(), start: time.Now(), metrics: newMetrics(o.Metrics), closing: shutdownFold}
 	s.queue.bell = make(chan struct{}, 1)
 	s.trimmer = make(doorbell, 1)
 	s.relays.table, s.upstreams.table = tableRelays, tableUpstreams

@@ -13,6 +13,7 @@ type queue struct {
 	bell chan struct{} // capacity 1: something is to be written at once
 
 	mu     sync.Mutex
+	closed bool // no commit will come: nobody may begin to wait for one
 	keys   []edition.Key
 	groups []group
 	agents []edition.UAID
@@ -89,17 +90,44 @@ type pledge struct {
 	version edition.Version
 }
 
-// together puts the keys of many pledges into the next commit.
-func (q *queue) together(pledges []pledge) {
+// together puts the keys of many pledges into the next commit. It reports
+// whether there may be one.
+func (q *queue) together(pledges []pledge) bool {
 	if len(pledges) == 0 {
-		return
+		return true
 	}
 	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
 	q.groups = append(q.groups, group{len(q.keys), pledges})
 	for i := range pledges {
 		q.keys = append(q.keys, pledges[i].key)
 	}
+	return true
+}
+
+// wait puts what a call has changed into the next commit, and done, which is
+// told how that went. It reports whether there may be one.
+func (q *queue) wait(done chan<- error, keys []edition.Key, agents ...edition.UAID) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	q.keys = append(q.keys, keys...)
+	q.agents = append(q.agents, agents...)
+	q.ops = append(q.ops, done)
+	return true
+}
+
+// close moves all that waits into b, and lets nobody begin to wait.
+func (q *queue) close(b *batch) {
+	q.mu.Lock()
+	q.closed = true
 	q.mu.Unlock()
+	q.take(b, never)
 }
 
 // within puts a key into a commit at the latest when it is due.

@@ -70,19 +70,21 @@ func (s *Store) change(ctx context.Context, u edition.UAID, f func(sh *shard, no
 		return err
 	}
 	done := make(chan error, 1)
-	s.queue.mu.Lock()
-	s.queue.keys = append(s.queue.keys, keys...)
+	var agents []edition.UAID
 	if changed {
-		s.queue.agents = append(s.queue.agents, u)
+		agents = []edition.UAID{u}
 	}
-	s.queue.ops = append(s.queue.ops, done)
-	s.queue.mu.Unlock()
+	waits := s.queue.wait(done, keys, agents...)
 	sh.mu.Unlock()
-	s.queue.ring()
-	return s.await(ctx, done)
+	return s.await(ctx, done, waits)
 }
 
-func (s *Store) await(ctx context.Context, done <-chan error) error {
+// await waits for the commit that done is told of. waits: there may be one.
+func (s *Store) await(ctx context.Context, done <-chan error, waits bool) error {
+	if !waits { // Run has ended meanwhile
+		return s.Err()
+	}
+	s.queue.ring()
 	select {
 	case err := <-done:
 		return err

@@ -50,11 +50,7 @@ func (s *Store) settleParties(ctx context.Context) error {
 		return err
 	}
 	done := make(chan error, 1)
-	s.queue.mu.Lock()
-	s.queue.ops = append(s.queue.ops, done)
-	s.queue.mu.Unlock()
-	s.queue.ring()
-	return s.await(ctx, done)
+	return s.await(ctx, done, s.queue.wait(done, nil))
 }
 
 // ChangeRoutes implements edition.Store.

@@ -136,7 +136,7 @@ func (s *Store) last(c *commit) error {
 	c.reset()
 	s.queue.take(&c.batch, never)
 	s.build(c)
-	s.fold.finish(s.ticks() + shutdownFold.Milliseconds())
+	s.fold.finish(s.ticks() + s.closing.Milliseconds())
 	for {
 		err := s.commit(c)
 		switch {
