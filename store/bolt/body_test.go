@@ -231,6 +231,9 @@ func TestMessagesFull(t *testing.T) {
 					t.Fatalf("%d messages", n)
 				}
 			}
+			// Nothing moves once there is room again.
+			s.trimmer.ring()
+			wait(t, "room", func() bool { return !s.crowded() })
 			n, high := 0, 0
 			for i, a := range all {
 				for _, data := range a.waiting() {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
-	"time"
 
 	bbolt "go.etcd.io/bbolt"
 
@@ -55,11 +54,7 @@ func TestRoutesAcrossStarts(t *testing.T) {
 	without := edition.Key{UAID: edition.NewUAID(), AppID: edition.NewAppID()}
 	for start := range 3 {
 		s, stop := run(t, Options{Path: path})
-		for deadline := time.Now().Add(10 * time.Second); !s.routed.known.Load(); time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal("the table is not read")
-			}
-		}
+		wait(t, "the table to be read", s.routed.known.Load)
 		if start == 0 {
 			for k, rs := range map[edition.Key]edition.Routes{with: {route}, late: nil, without: nil} {
 				if err := s.Register(t.Context(), edition.Registration{Key: k, Routes: rs}); err != nil {

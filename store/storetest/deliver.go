@@ -10,6 +10,21 @@ import (
 // aWhile is a grace that does not end within a test.
 const aWhile = time.Hour
 
+// overtaken reports whether an ack has come before the commit of version v,
+// which else is stored, or has been with a greater one.
+func (f *fixture) overtaken(r *edition.Receipt, v edition.Version) bool {
+	f.Helper()
+	got := f.result(r)
+	if got.Outcome == edition.OutcomeStored {
+		if got.Version < v || got.Superseded != (got.Version > v) {
+			f.Fatalf("result %+v of version %d", got, v)
+		}
+		return false
+	}
+	f.wantResult(got, delivered(v))
+	return true
+}
+
 var deliverTests = map[string]func(*fixture){
 	"stored, visible and fresh": func(f *fixture) {
 		k := f.app(edition.Direct, "")
@@ -44,39 +59,50 @@ var deliverTests = map[string]func(*fixture){
 	},
 	"a lower or equal one waits for the pending one": func(f *fixture) {
 		k := f.app(edition.Direct, "")
-		first := f.s.Deliver(one(k, 7), edition.Delivery{Grace: aWhile})
-		lower := f.s.Deliver(one(k, 6), edition.Delivery{Grace: aWhile})
-		equal := f.s.Deliver(one(k, 7), edition.Delivery{Grace: aWhile})
-		if isDone(first) || isDone(lower) || isDone(equal) || len(lower.Fresh)+len(equal.Fresh) > 0 {
-			f.Fatal("answered before the commit")
-		}
-		now := f.s.Deliver(one(k, 5), edition.Delivery{})
-		f.wantResult(f.result(now), superseded(7))
-		f.wantResult(f.result(first), stored(7))
-		f.wantResult(f.result(lower), superseded(7))
-		f.wantResult(f.result(equal), stored(7))
+		f.unhurried(func(v edition.Version) bool {
+			first := f.s.Deliver(one(k, v+7), edition.Delivery{Grace: aWhile})
+			lower := f.s.Deliver(one(k, v+6), edition.Delivery{Grace: aWhile})
+			equal := f.s.Deliver(one(k, v+7), edition.Delivery{Grace: aWhile})
+			if len(lower.Fresh)+len(equal.Fresh) > 0 {
+				f.Fatal("what changes nothing is fresh")
+			}
+			waited := !isDone(first) && !isDone(lower) && !isDone(equal)
+			now := f.s.Deliver(one(k, v+5), edition.Delivery{})
+			f.wantResult(f.result(now), superseded(v+7))
+			f.wantResult(f.result(first), stored(v+7))
+			f.wantResult(f.result(lower), superseded(v+7))
+			f.wantResult(f.result(equal), stored(v+7))
+			return waited
+		})
 	},
 	"an ack overtakes the commit": func(f *fixture) {
 		k := f.app(edition.Direct, "")
-		six := f.s.Deliver(one(k, 6), edition.Delivery{Grace: aWhile})
-		seven := f.s.Deliver(one(k, 7), edition.Delivery{Grace: aWhile})
-		f.send(edition.Direct, k, 7)
-		f.ack(edition.Direct, k, 7, edition.AckDelivered, cleared)
-		f.wantResult(f.result(six), delivered(6))
-		f.wantResult(f.result(seven), delivered(7))
-		f.state(k, edition.StateDelivered, 7)
+		f.unhurried(func(v edition.Version) bool {
+			six := f.s.Deliver(one(k, v+6), edition.Delivery{Grace: aWhile})
+			seven := f.s.Deliver(one(k, v+7), edition.Delivery{Grace: aWhile})
+			f.send(edition.Direct, k, v+7)
+			f.ack(edition.Direct, k, v+7, edition.AckDelivered, cleared)
+			overtaken := f.overtaken(six, v+6)
+			overtaken = f.overtaken(seven, v+7) && overtaken
+			f.state(k, edition.StateDelivered, v+7)
+			return overtaken
+		})
 	},
 	"an ack overtakes the commit of what it names only": func(f *fixture) {
 		k := f.app(edition.Direct, "")
-		six := f.s.Deliver(one(k, 6), edition.Delivery{Grace: aWhile})
-		f.send(edition.Direct, k, 6)
-		seven := f.s.Deliver(one(k, 7), edition.Delivery{Grace: aWhile})
-		f.ack(edition.Direct, k, 6, edition.AckDelivered, late)
-		f.wantResult(f.result(six), delivered(6))
-		if isDone(seven) {
-			f.Fatal("the version above the ack is done")
-		}
-		f.pending(edition.Direct, k.UAID, event(k, 7))
+		f.unhurried(func(v edition.Version) bool {
+			six := f.s.Deliver(one(k, v+6), edition.Delivery{Grace: aWhile})
+			f.send(edition.Direct, k, v+6)
+			seven := f.s.Deliver(one(k, v+7), edition.Delivery{Grace: aWhile})
+			f.ack(edition.Direct, k, v+6, edition.AckDelivered, late)
+			overtaken := f.overtaken(six, v+6)
+			waits := !isDone(seven)
+			f.pending(edition.Direct, k.UAID, event(k, v+7))
+			if !waits {
+				f.wantResult(f.result(seven), stored(v+7))
+			}
+			return overtaken && waits
+		})
 	},
 	"the grace ends": func(f *fixture) {
 		k := f.app(edition.Direct, "")

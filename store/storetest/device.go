@@ -46,10 +46,17 @@ var deviceTests = map[string]func(*fixture){
 	"unregistered": func(f *fixture) {
 		k := f.app(edition.Direct, "up")
 		l := f.another(k, edition.Direct, "up")
-		r := f.s.Deliver(one(k, 5), edition.Delivery{Grace: aWhile})
+		f.unhurried(func(v edition.Version) bool {
+			f.ok(f.s.Register(f.ctx(), edition.Registration{Key: k, Proof: f.proof, Upstream: "up"}))
+			r := f.s.Deliver(one(k, v), edition.Delivery{Grace: aWhile})
+			f.ok(f.s.Unregister(f.ctx(), k))
+			got := f.result(r)
+			if got != stored(v) {
+				f.wantResult(got, edition.Result{Outcome: edition.OutcomeGone})
+			}
+			return got.Outcome == edition.OutcomeGone
+		})
 		f.put(l, 6)
-		f.ok(f.s.Unregister(f.ctx(), k))
-		f.wantResult(f.result(r), edition.Result{Outcome: edition.OutcomeGone})
 		f.wantResult(f.put(k, 9), edition.Result{Outcome: edition.OutcomeGone})
 		_, err := f.s.State(k)
 		f.wantErr(err, edition.ErrGone)

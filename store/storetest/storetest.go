@@ -35,7 +35,7 @@ type fixture struct {
 }
 
 // patience bounds waits that do not end only when a store is broken.
-const patience = 30 * time.Second
+const patience = 5 * time.Minute
 
 func (f *fixture) ctx() context.Context {
 	ctx, cancel := context.WithTimeout(f.Context(), patience)
@@ -119,6 +119,19 @@ func (f *fixture) pending(owner edition.Owner, u edition.UAID, want ...edition.E
 	f.ok(err)
 	if !slices.Equal(got, edition.Update(want).Normalize()) {
 		f.Fatalf("pending at %d: %v, want %v", owner, got, want)
+	}
+}
+
+// unhurried tries again, with greater versions, what shows only when no commit
+// comes before it: grace is leave to commit late, and a store may commit
+// earlier for reasons of its own. try reports whether it has shown.
+func (f *fixture) unhurried(try func(v edition.Version) (shown bool)) {
+	f.Helper()
+	end := time.Now().Add(patience)
+	for v := edition.Version(10); !try(v); v += 10 {
+		if time.Now().After(end) {
+			f.Fatal("every commit came at once")
+		}
 	}
 }
 
