@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "bench" {
 		if err := root().ExecuteContext(context.Background()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
+			if errors.Is(err, edition.ErrListen) {
+				os.Exit(listenCode)
+			}
 			os.Exit(1)
 		}
 		return

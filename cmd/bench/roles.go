@@ -2,9 +2,11 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"os/exec"
 	"time"
 
 	"github.com/edition-push/edition/cmd/bench/internal/child"
@@ -25,8 +27,28 @@ const readyTime = 2 * time.Minute
 var quiet = []string{"EDITION_LOG_LEVEL=warn", "EDITION_DRAIN=0s", "EDITION_SESSION_REGISTER_RATE=0", "EDITION_SESSION_MESSAGE_RATE=0"}
 
 // startRole starts `edition server` or `edition relay` with its own flags and
-// waits until it is ready.
-func startRole(ctx context.Context, role, dir string, flags ...string) (*process, error) {
+// waits until it is ready. Its addresses are free ones; when somebody has taken
+// one before the role could, others are tried.
+func startRole(ctx context.Context, role, dir string, flags ...string) (p *process, err error) {
+	for range addressTries {
+		if p, err = tryRole(ctx, role, dir, flags...); !addressTaken(err) {
+			break
+		}
+	}
+	return p, err
+}
+
+const (
+	addressTries = 10
+	listenCode   = 71 // exit code of edition.ErrListen
+)
+
+func addressTaken(err error) bool {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	return ok && exit.ExitCode() == listenCode
+}
+
+func tryRole(ctx context.Context, role, dir string, flags ...string) (*process, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err

@@ -36,6 +36,9 @@ type Process struct {
 // stopTime is how long a child may take to stop: a store may have to fold.
 const stopTime = 2 * time.Minute
 
+// lastWords is how long a child may take to end that says nothing more.
+const lastWords = time.Minute
+
 // Start runs this binary with args, which must end up in Serve, and env added
 // to the environment. The child is killed when ctx ends; stop it with Stop.
 func Start(ctx context.Context, name string, env, args []string) (*Process, error) {
@@ -91,7 +94,7 @@ func (p *Process) answer() (string, error) {
 		select {
 		case <-p.exited:
 			return "", p.Failure()
-		case <-time.After(time.Second):
+		case <-time.After(lastWords):
 			return "", fmt.Errorf("%s: %w", p.name, err)
 		}
 	}

@@ -183,7 +183,7 @@ func (f *Fleet) run(ctx context.Context, loop func(context.Context) (Result, err
 }
 
 // arrivalTime is what an UPDATE may need after the last PUT was answered.
-const arrivalTime = 20 * time.Second
+const arrivalTime = time.Minute
 
 // awaitAll waits until every device has the last version PUT to it.
 func (f *Fleet) awaitAll(ctx context.Context) error {

@@ -21,13 +21,17 @@ type Result struct {
 func (r Result) Rate() float64 { return float64(r.Events) / r.Elapsed.Seconds() }
 
 // Closed lets n publishers PUT, each as soon as its last PUT is answered, for
-// a duration. next says what a publisher sends as its i-th PUT.
+// a duration, and each once at least. next says what a publisher sends as its
+// i-th PUT.
 func Closed(ctx context.Context, addr string, n int, d time.Duration, next func(publisher, i int) (path []byte, version uint64)) (Result, error) {
 	start := time.Now()
 	return publish(ctx, addr, n, d, func(ctx context.Context, publisher int, put putFunc) error {
-		for i := 0; time.Since(start) < d && ctx.Err() == nil; i++ {
+		for i := 0; ctx.Err() == nil; i++ {
 			if err := put(next(publisher, i)); err != nil {
 				return err
+			}
+			if time.Since(start) >= d {
+				break
 			}
 		}
 		return nil
