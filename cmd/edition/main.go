@@ -61,9 +61,15 @@ func exitCode(err error) int {
 
 // run runs the command line of this process and returns its exit code.
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal then ends the process at once
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		s := <-signals
+		signal.Stop(signals) // before anybody sees the first: a second one ends the process at once
+		cancel(fmt.Errorf("%v signal received", s))
+	}()
 
 	root := newRoot()
 	running := false

@@ -27,6 +27,7 @@ func TestScripts(t *testing.T) {
 			"ready":    waitReady,
 			"linewith": waitLine,
 			"exits":    wantExit,
+			"until":    waitExit,
 			"join":     join,
 			"occupy":   occupy,
 			"get":      get,

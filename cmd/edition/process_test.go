@@ -61,10 +61,12 @@ func ended(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	cmd := named(ts, args[0])
 	late := time.AfterFunc(patience, func() { cmd.Process.Kill() })
-	defer late.Stop()
 	code := 0
 	if exit, ok := errors.AsType[*exec.ExitError](cmd.Wait()); ok {
 		code = exit.ExitCode()
+	}
+	if !late.Stop() {
+		ts.Fatalf("%s has not ended in %v\n%s", args[0], patience, ts.ReadFile(args[0]+".err"))
 	}
 	if want, err := strconv.Atoi(args[1]); err != nil || code != want {
 		ts.Fatalf("%s ended with %d, want %s\n%s", args[0], code, args[1], ts.ReadFile(args[0]+".err"))

@@ -135,10 +135,28 @@ func wantExit(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits CODE edition ARGS…")
 	}
+	if got, want := exitOf(ts, args); got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// waitExit is "until CODE edition ARGS…": exits, again and again until the code
+// is right. It is for what has a time limit that a slow machine may miss.
+func waitExit(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until CODE edition ARGS…")
+	}
+	eventually(ts, strings.Join(args[1:], " ")+" exits with "+args[0], func() bool {
+		got, want := exitOf(ts, args)
+		return got == want
+	})
+}
+
+// exitOf runs args after the first, which is the exit code that is wanted.
+func exitOf(ts *testscript.TestScript, args []string) (got, want int) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	err = ts.Exec(args[1], args[2:]...)
-	got := 0
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		got = exit.ExitCode()
 	} else {
@@ -146,9 +164,7 @@ func wantExit(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(os.WriteFile(ts.MkAbs("stdout.txt"), []byte(ts.ReadFile("stdout")), 0o600))
 	ts.Check(os.WriteFile(ts.MkAbs("stderr.txt"), []byte(ts.ReadFile("stderr")), 0o600))
-	if got != want {
-		ts.Fatalf("exit code %d, want %d", got, want)
-	}
+	return got, want
 }
 
 // join is "join FILE PART…": writes the parts, one after the other, to FILE.
