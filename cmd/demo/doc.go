@@ -20,8 +20,8 @@ import (
 // Bounds of the story, which is all of `edition demo --once`, and else comes
 // before the demo waits for the reader.
 const (
-	storyTimeout   = 30 * time.Second
-	firefoxTimeout = 5 * time.Minute // with a browser, which is slow to start
+	storyTimeout   = 3 * time.Minute
+	firefoxTimeout = 10 * time.Minute // with a browser, which is slow to start
 )
 
 // Options say what the demo shows.

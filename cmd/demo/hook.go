@@ -20,7 +20,7 @@ import (
 // it reads to the process that shows it.
 const (
 	hookKey  = "exec"
-	hookTime = 5 * time.Second
+	hookTime = time.Minute
 	maxHook  = 4 << 10 // bytes
 )
 

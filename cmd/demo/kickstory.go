@@ -47,7 +47,7 @@ func RunKicks(ctx context.Context, dir string, out *transcript) (err error) {
 }
 
 // kicksTimeout bounds `edition demo --kicks`.
-const kicksTimeout = time.Minute
+const kicksTimeout = 3 * time.Minute
 
 var errKicksSlow = fmt.Errorf("not every device was woken within %v", kicksTimeout)
 

@@ -31,7 +31,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // certificates makes an authority and, signed by it, a certificate for name,
 // and returns the files.

@@ -45,7 +45,7 @@ func TestGreeting(t *testing.T) {
 			out, ended := new(safeBuffer), make(chan error, 1)
 			r := run{kind: k, dir: dir, listen: "127.0.0.1:0"}
 			go func() { ended <- r.run(ctx, out, out) }()
-			for end := time.Now().Add(30 * time.Second); !strings.Contains(out.String(), "edition kick test"); time.Sleep(5 * time.Millisecond) {
+			for end := time.Now().Add(time.Minute); !strings.Contains(out.String(), "edition kick test"); time.Sleep(5 * time.Millisecond) {
 				select {
 				case err := <-ended:
 					t.Fatal(err)
