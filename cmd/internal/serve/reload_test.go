@@ -116,7 +116,9 @@ func TestCertificatesAreExchanged(t *testing.T) {
 	if use, err := (*certs)(nil).reload(c); use != nil || err != nil {
 		t.Errorf("TLS that was turned on counts after a restart: %v", err)
 	}
-	if _, name := dial(); name != "second.test" {
+	last, name := dial()
+	defer last.Close()
+	if name != "second.test" {
 		t.Errorf("certificate of %s", name)
 	}
 	l.Close()
@@ -213,7 +215,7 @@ func TestReloadsWhileServing(t *testing.T) {
 		case when <- syscall.SIGHUP:
 		case err := <-ended:
 			t.Fatal(err)
-		case <-time.After(30 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("nobody listens")
 		}
 	}

@@ -147,7 +147,7 @@ func TestSideDoors(t *testing.T) {
 			continue
 		}
 		buf := make([]byte, 100)
-		phone.SetReadDeadline(time.Now().Add(30 * time.Second))
+		phone.SetReadDeadline(time.Now().Add(patience))
 		size, _, err := phone.ReadFrom(buf)
 		if want := fmt.Sprintf("NOTIFY 127.0.0.1:%d", port); err != nil || string(buf[:size]) != want {
 			t.Errorf("%s: the device got %q, %v; want %q", c.name, buf[:size], err, want)
@@ -166,13 +166,8 @@ func TestSideDoors(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("a stop is no failure: %v", err)
 	}
-	for _, url := range []string{n.Gateway, n.Wakeup} {
-		_, addr, _ := strings.Cut(url, "://")
-		if c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr); err == nil {
-			c.Close()
-			t.Errorf("the door at %s is still open", url)
-		}
-	}
+	wantClosed(t, n.gateway)
+	wantClosed(t, n.wakeup)
 }
 
 // TestSideAddressTaken says which key to change, and leaves nothing open.
