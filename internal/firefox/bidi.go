@@ -51,13 +51,16 @@ func dialBiDi(ctx context.Context, address string) (*bidi, error) {
 	return b, nil
 }
 
+// errHungUp says that there is no browser to speak to any more.
+var errHungUp = errors.New("the connection to the browser has ended")
+
 func (b *bidi) read() {
 	for {
 		var r reply
 		err := b.conn.ReadJSON(&r)
 		b.mu.Lock()
 		if err != nil {
-			b.err = fmt.Errorf("the connection to the browser has ended: %w", err)
+			b.err = fmt.Errorf("%w: %w", errHungUp, err)
 			for id, c := range b.waiting {
 				delete(b.waiting, id)
 				close(c)

@@ -55,9 +55,9 @@ func Find() (string, error) {
 }
 
 const (
-	attempts     = 3                // of a start
-	startTimeout = 90 * time.Second // of one of them
-	quitTimeout  = 90 * time.Second // until it is killed
+	attempts     = 3               // of a start
+	startTimeout = 3 * time.Minute // of one of them
+	quitTimeout  = 3 * time.Minute // until it is killed
 )
 
 // Start starts Firefox and waits until it can be used. A browser that does not
@@ -183,14 +183,17 @@ func (b *Browser) Eval(ctx context.Context, expression string, into any) error {
 }
 
 // Close asks the browser to quit, as a person does, and ends it if it does not
-// within a minute and a half. What was subscribed stays subscribed.
+// within three minutes. What was subscribed stays subscribed.
 func (b *Browser) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), quitTimeout)
 	defer cancel()
 	err := b.bidi.call(ctx, "browser.close", map[string]any{}, nil)
-	if err == nil {
+	if hungUp := errors.Is(err, errHungUp); err == nil || hungUp {
 		select {
 		case <-b.ended:
+			if hungUp { // it was faster than its answer, or it crashed
+				err = b.err
+			}
 		case <-ctx.Done():
 			err = errors.New("Firefox did not quit") //nolint:staticcheck // a name
 		}
