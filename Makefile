@@ -2,7 +2,7 @@
 # its pinned tools on first use (tools/go.mod), which takes a few minutes.
 GO      ?= go
 PKGS    ?= ./...
-TIMEOUT ?= 10m
+TIMEOUT ?= 20m
 FUZZTIME ?= 10s
 
 LINT     = $(GO) tool -modfile=tools/go.mod golangci-lint
