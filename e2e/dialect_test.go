@@ -21,7 +21,7 @@ type talk struct {
 // other opens a WebSocket as SimplePush clients and browsers do.
 func other(t *testing.T, at *node) *talk {
 	t.Helper()
-	d := websocket.Dialer{Subprotocols: []string{"push-notification"}, HandshakeTimeout: 30 * time.Second}
+	d := websocket.Dialer{Subprotocols: []string{"push-notification"}, HandshakeTimeout: patience}
 	c, resp, err := d.DialContext(t.Context(), "ws"+strings.TrimPrefix(at.url, "http")+"/", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,8 @@ func (w *talk) closed(code int) {
 }
 
 // version hears a SimplePush notification of one version, and returns its data.
-// Lower ones may come before it: they were on their way.
+// Lower ones may come before it: they were on their way. They are acknowledged,
+// since the next comes after the ack.
 func (w *talk) version(channel string, v float64) any {
 	w.t.Helper()
 	for {
@@ -96,6 +97,7 @@ func (w *talk) version(channel string, v float64) any {
 		if one["version"] == v {
 			return one["data"]
 		}
+		w.ackVersion(channel, one["version"].(float64))
 	}
 }
 

@@ -28,9 +28,6 @@ func TestFirefox(t *testing.T) {
 	}
 }
 
-// patience is for what takes a few seconds at most on any machine.
-const patience = 90 * time.Second
-
 func storyFirefox(t *testing.T, hops int) {
 	a := newAuthority(t)
 	_, last := secureChain(t, a, hops)

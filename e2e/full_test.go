@@ -22,47 +22,47 @@ func TestDiskFull(t *testing.T) {
 		devices[i] = newDevice().register(t, server)
 	}
 	kept := make(map[*device]uint64)
-	version, refused := uint64(0), 0
-	for start := time.Now(); refused == 0; {
+	version := uint64(0)
+	// fill sends versions until some are refused.
+	fill := func() {
+		t.Helper()
+		start := time.Now()
+		for refused := 0; refused == 0; {
+			version++
+			refused = sendToAll(t, server, devices, version, kept)
+			if time.Since(start) > 3*patience {
+				t.Fatalf("after %d versions for each device the disk is not full", version)
+			}
+		}
+	}
+	// full wants something refused. Where a little room was found again since the
+	// disk was full, that is filled as well.
+	full := func(what string, refused func() bool) {
+		t.Helper()
+		fill()
+		for start := time.Now(); !refused(); fill() {
+			if time.Since(start) > patience {
+				t.Fatalf("with a full disk: %s", what)
+			}
+		}
+	}
+	full("a PUT is kept", func() bool {
 		version++
-		var lines bytes.Buffer
-		for _, d := range devices {
-			fmt.Fprintf(&lines, "{\"endpoint\":%q,\"version\":%d}\n", d.endpoint, version)
+		status := put(devices[0].endpoint, version)
+		if status == http.StatusAccepted {
+			kept[devices[0]] = version
 		}
-		a, err := request("POST", server.url+"/v1/events", "application/x-ndjson", lines.Bytes())
-		if err != nil {
-			t.Fatal(err)
-		}
-		answers := json.NewDecoder(bytes.NewReader(a.body))
-		for _, d := range devices {
-			var line struct{ Status int }
-			if err := answers.Decode(&line); err != nil {
-				t.Fatal(err)
-			}
-			switch line.Status {
-			case http.StatusAccepted:
-				kept[d] = version
-			case http.StatusServiceUnavailable:
-				refused++
-			default:
-				t.Fatalf("a line was answered %d", line.Status)
-			}
-		}
-		if time.Since(start) > time.Minute {
-			t.Fatalf("after %d versions for each device the disk is not full", version)
-		}
-	}
-	if s := put(devices[0].endpoint, version+1); s != http.StatusServiceUnavailable {
-		t.Errorf("PUT to a full disk: %d", s)
-	}
-	e := newDevice()
-	r := post(t, server.url+"/v1/register", obj{"uaid": e.uaid, "secret": e.secret, "appid": e.appid})
-	if r.status != http.StatusServiceUnavailable || r.header.Get("Retry-After") == "" {
-		t.Errorf("register at a full disk: %d %s", r.status, r.body)
-	}
-	if r, err := request("GET", server.admin+"/readyz", "", nil); err != nil || r.status != http.StatusServiceUnavailable {
-		t.Errorf("readyz with a full disk: %v %d", err, r.status)
-	}
+		return status == http.StatusServiceUnavailable
+	})
+	full("a device is registered", func() bool {
+		e := newDevice()
+		r := post(t, server.url+"/v1/register", obj{"uaid": e.uaid, "secret": e.secret, "appid": e.appid})
+		return r.status == http.StatusServiceUnavailable && r.header.Get("Retry-After") != ""
+	})
+	full("readyz says nothing", func() bool {
+		r, err := request("GET", server.admin+"/readyz", "", nil)
+		return err == nil && r.status == http.StatusServiceUnavailable
+	})
 	d := devices[0]
 	w := d.hello(t, server)
 	if got := w.expect(t, "update").Updates[d.uaid][d.appid]; got < kept[d] {
@@ -79,4 +79,34 @@ func TestDiskFull(t *testing.T) {
 		}
 	}
 	accepted(t, put(d.endpoint, version+2))
+}
+
+// sendToAll sends a version to each device, notes in kept what was kept, and
+// returns how many were refused.
+func sendToAll(t *testing.T, server *node, devices []*device, version uint64, kept map[*device]uint64) (refused int) {
+	t.Helper()
+	var lines bytes.Buffer
+	for _, d := range devices {
+		fmt.Fprintf(&lines, "{\"endpoint\":%q,\"version\":%d}\n", d.endpoint, version)
+	}
+	a, err := request("POST", server.url+"/v1/events", "application/x-ndjson", lines.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := json.NewDecoder(bytes.NewReader(a.body))
+	for _, d := range devices {
+		var line struct{ Status int }
+		if err := answers.Decode(&line); err != nil {
+			t.Fatal(err)
+		}
+		switch line.Status {
+		case http.StatusAccepted:
+			kept[d] = version
+		case http.StatusServiceUnavailable:
+			refused++
+		default:
+			t.Fatalf("a line was answered %d", line.Status)
+		}
+	}
+	return refused
 }

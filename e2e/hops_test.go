@@ -120,7 +120,7 @@ func storyWebSocket(t *testing.T, at *node, custody string) {
 		m := w.expect(t, "update")
 		if v := m.Updates[d.uaid][d.appid]; v == 9 {
 			break
-		} else if v != 6 || time.Since(start) > 20*time.Second {
+		} else if v != 6 || time.Since(start) > patience {
 			t.Fatalf("update %+v, want version 9", m.Updates) // 6 may still be on its way down
 		}
 		w.conn.Close()
@@ -145,7 +145,7 @@ func storyPoll(t *testing.T, at *node, custody, wait string) {
 		var got uint64
 		for start := time.Now(); got != v; {
 			got = d.poll(t, at, wait, nil)[d.uaid][d.appid]
-			if time.Since(start) > 25*time.Second {
+			if time.Since(start) > patience {
 				t.Fatalf("version %d did not come", v)
 			}
 		}

@@ -92,7 +92,7 @@ func (l *load) session(w *ws, stop <-chan struct{}) {
 	}
 	var acked uint64 // on this connection, so known to be handled in order
 	for n := 0; ; n++ {
-		m, err := w.read(time.Minute)
+		m, err := w.read(patience)
 		if err != nil {
 			return
 		}
@@ -131,7 +131,7 @@ func (l *load) session(w *ws, stop <-chan struct{}) {
 
 // settle connects at the end and waits until everything promised has come.
 func (l *load) settle(t *testing.T) {
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(2 * patience)
 	for {
 		l.mu.Lock()
 		saw, promised := l.saw, l.promised
@@ -149,7 +149,7 @@ func (l *load) settle(t *testing.T) {
 			continue
 		}
 		w.send(obj{"type": "hello", "agents": []obj{l.agent()}})
-		for start := time.Now(); time.Since(start) < 10*time.Second; {
+		for start := time.Now(); time.Since(start) < 10*time.Second; { // or another try
 			m, err := w.read(2 * time.Second)
 			if err != nil {
 				break
@@ -208,6 +208,9 @@ func TestKill(t *testing.T) {
 		victim.start()
 	}
 	time.Sleep(300 * time.Millisecond)
+	for start := time.Now(); puts.Load() < int64(len(loads)) && time.Since(start) < patience; {
+		time.Sleep(10 * time.Millisecond)
+	}
 	close(stopPut)
 	publishers.Wait()
 	close(stopLive)

@@ -38,7 +38,7 @@ func skip(t *testing.T, why string) {
 }
 
 // runNode runs a script of the folder peers, which gets input on its stdin, as
-// JSON, and returns its output. A script has a minute.
+// JSON, and returns its output. A script has 2*patience.
 func runNode(t *testing.T, script string, env []string, input any) []byte {
 	t.Helper()
 	program, err := exec.LookPath("node")
@@ -52,7 +52,7 @@ func runNode(t *testing.T, script string, env []string, input any) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, filepath.Join("peers", script))
 	cmd.Env = append(os.Environ(), env...)
@@ -143,7 +143,7 @@ func (a *authority) secure(n *node) *node {
 // client speaks HTTPS with servers that the authority has signed for.
 func (a *authority) client() *http.Client {
 	return &http.Client{
-		Timeout:   time.Minute,
+		Timeout:   patience,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.pool, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true},
 	}
 }
@@ -189,7 +189,7 @@ type sent struct {
 // sendByNode sends with the npm package web-push.
 func sendByNode(t *testing.T, a *authority, p parcel) (s sent) {
 	t.Helper()
-	options := obj{"TTL": 600, "timeout": 30_000}
+	options := obj{"TTL": 600, "timeout": patience.Milliseconds()}
 	for name, value := range map[string]string{"contentEncoding": p.encoding, "topic": p.topic, "urgency": p.urgency} {
 		if value != "" {
 			options[name] = value

@@ -2,14 +2,15 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -146,6 +147,15 @@ func tail(s string, n int) string {
 	return s
 }
 
+// patience is for what takes a few seconds at most on any machine.
+const patience = 90 * time.Second
+
+// unhurried are settings with which nothing happens because a machine stood
+// still for a while.
+var unhurried = []string{
+	"EDITION_SESSION_HELLO_TIMEOUT=5m", "EDITION_SESSION_PING=5m", "EDITION_SESSION_WRITE_TIMEOUT=5m",
+}
+
 // start runs the process and waits until it is ready.
 func (n *node) start() *node {
 	n.t.Helper()
@@ -155,14 +165,28 @@ func (n *node) start() *node {
 	return n
 }
 
-// run is start for other goroutines than the test's.
+// cannotListen is the exit code of a process whose address is taken.
+const cannotListen = 71
+
+// run is start for other goroutines than the test's. Who has the node's address
+// meanwhile is waited for.
 func (n *node) run() error {
+	for start := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		err := n.runOnce()
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok || exit.ExitCode() != cannotListen || time.Since(start) > patience {
+			return err
+		}
+	}
+}
+
+func (n *node) runOnce() error {
 	cmd := exec.Command(binary, n.args...)
 	if n.limit > 0 {
 		script := fmt.Sprintf(`ulimit -f %d && exec "$0" "$@"`, 2*n.limit) // blocks of 512 bytes (POSIX)
 		cmd = exec.Command("sh", append([]string{"-c", script, binary}, n.args...)...)
 	}
-	cmd.Env = append(os.Environ(), n.env...)
+	cmd.Env = slices.Concat(os.Environ(), unhurried, n.env)
 	cmd.Stdout, cmd.Stderr = n, n
 	if err := cmd.Start(); err != nil {
 		return err
@@ -175,15 +199,11 @@ func (n *node) run() error {
 		p.err = cmd.Wait()
 		close(p.done)
 	}()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(patience)
 	for {
-		resp, err := http.Get(n.admin + "/readyz")
-		if err == nil {
-			io.Copy(io.Discard, resp.Body)
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
+		a, err := request(http.MethodGet, n.admin+"/readyz", "", nil)
+		if err == nil && a.status == http.StatusOK {
+			return nil
 		}
 		select {
 		case <-p.done:
@@ -191,7 +211,7 @@ func (n *node) run() error {
 			defer n.mu.Unlock()
 			return fmt.Errorf("%s ended before it was ready: %w\n%s", n.name, p.err, tail(n.log.String(), 2000))
 		case <-deadline:
-			return fmt.Errorf("%s is not ready after 30 s", n.name)
+			return fmt.Errorf("%s is not ready after %v", n.name, patience)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -217,8 +237,8 @@ func (n *node) signal(s syscall.Signal) error {
 	select {
 	case <-p.done:
 		return p.err
-	case <-time.After(30 * time.Second):
-		n.t.Errorf("%s did not end within 30 s of %v", n.name, s)
+	case <-time.After(patience):
+		n.t.Errorf("%s did not end within %v of %v", n.name, patience, s)
 		return p.cmd.Process.Kill()
 	}
 }

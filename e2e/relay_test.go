@@ -39,7 +39,7 @@ func TestRelayLosesItsDisk(t *testing.T) {
 func waitStored(t *testing.T, at *node, d *device, version uint64) {
 	t.Helper()
 	for start := time.Now(); d.poll(t, at, "0s", nil)[d.uaid][d.appid] != version; time.Sleep(10 * time.Millisecond) {
-		if time.Since(start) > 20*time.Second {
+		if time.Since(start) > patience {
 			t.Fatalf("version %d did not reach %s", version, at.name)
 		}
 	}
@@ -54,7 +54,7 @@ func awaitHello(t *testing.T, d *device, at *node) *ws {
 		if err := w.send(obj{"type": "hello", "agents": []obj{d.agent()}}); err != nil {
 			t.Fatal(err)
 		}
-		m, err := w.read(20 * time.Second)
+		m, err := w.read(patience)
 		if err == nil && m.Type == "hello" && len(m.UAIDs) == 1 {
 			return w
 		}
@@ -62,7 +62,7 @@ func awaitHello(t *testing.T, d *device, at *node) *ws {
 			t.Fatalf("hello at %s: %+v", at.name, m)
 		}
 		w.conn.Close()
-		if time.Since(start) > 20*time.Second {
+		if time.Since(start) > patience {
 			t.Fatalf("%s goes on refusing the device", at.name)
 		}
 	}
@@ -119,7 +119,7 @@ func TestUpstreamAway(t *testing.T) {
 		if r.status == http.StatusServiceUnavailable && r.header.Get("Retry-After") != "" {
 			break
 		}
-		if r.status == http.StatusCreated || time.Since(start) > 15*time.Second {
+		if r.status == http.StatusCreated || time.Since(start) > patience {
 			t.Fatalf("register with upstream away: %d %v %s", r.status, r.header, r.body)
 		}
 	}
@@ -145,7 +145,7 @@ func TestTwoUpstreams(t *testing.T) {
 	first, second := newDevice().register(t, relay), newDevice()
 	ask := obj{"uaid": second.uaid, "secret": second.secret, "appid": second.appid, "upstream": "other"}
 	r := post(t, relay.url+"/v1/register", ask)
-	for start := time.Now(); r.status == http.StatusServiceUnavailable && time.Since(start) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
+	for start := time.Now(); r.status == http.StatusServiceUnavailable && time.Since(start) < patience; time.Sleep(20 * time.Millisecond) {
 		r = post(t, relay.url+"/v1/register", ask) // it may not be connected to it yet
 	}
 	if r.status != http.StatusCreated {
@@ -170,7 +170,7 @@ func TestRelayAuth(t *testing.T) {
 	}
 	w := mustDial(t, server)
 	w.send(obj{"type": "hello", "relay": "near"})
-	if m, err := w.read(10 * time.Second); err == nil && m.Type != "error" {
+	if m, err := w.read(patience); err == nil && m.Type != "error" {
 		t.Errorf("a relay's hello without a token: %+v", m)
 	}
 	w, _, err := dial(server, http.Header{"Authorization": {"Bearer " + tokenOf("near")}})
@@ -179,7 +179,7 @@ func TestRelayAuth(t *testing.T) {
 	}
 	defer w.conn.Close()
 	w.send(obj{"type": "hello", "relay": "other"})
-	if m, err := w.read(10 * time.Second); err == nil && (m.Type != "error" || m.Status != http.StatusForbidden) {
+	if m, err := w.read(patience); err == nil && (m.Type != "error" || m.Status != http.StatusForbidden) {
 		t.Errorf("a relay's hello under another name: %+v", m)
 	}
 	if a := post(t, server.url+"/v1/update", obj{"relay": "near"}); a.status != http.StatusUnauthorized && a.status != http.StatusForbidden {
@@ -207,7 +207,7 @@ func TestLoop(t *testing.T) {
 		if strings.Contains(said, "form a loop") {
 			return
 		}
-		if time.Since(start) > 30*time.Second {
+		if time.Since(start) > patience {
 			t.Fatalf("a loop is not noticed: %s", said)
 		}
 	}

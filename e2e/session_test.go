@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -105,7 +104,7 @@ func TestAckRaces(t *testing.T) {
 		d := newDevice().register(t, server)
 		old := d.hello(t, server)
 		fresh := d.hello(t, server)
-		_, err := old.read(10 * time.Second)
+		_, err := old.read(patience)
 		if c := (*websocket.CloseError)(nil); !errors.As(err, &c) || c.Code != 4409 {
 			t.Errorf("the older connection ended with %v, want close 4409", err)
 		}
@@ -124,7 +123,7 @@ func TestDrain(t *testing.T) {
 	accepted(t, put(newDevice().register(t, server).endpoint, 1))
 	ended := make(chan error, 1)
 	go func() { ended <- server.stop() }()
-	_, err := w.read(30 * time.Second)
+	_, err := w.read(patience)
 	if c := (*websocket.CloseError)(nil); !errors.As(err, &c) || c.Code != 1012 || !strings.ContainsAny(c.Text, "0123456789") {
 		t.Errorf("drain ended the session with %v, want close 1012 with a time", err)
 	}

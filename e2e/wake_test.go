@@ -96,7 +96,7 @@ func (n *node) await(path, not string, ok func(body string) bool) {
 		if err == nil && ok(string(a.body)) {
 			return
 		}
-		if time.Since(start) > 30*time.Second {
+		if time.Since(start) > patience {
 			n.t.Fatalf("%s %s: %v %s", n.name, not, err, tail(string(a.body), 2000))
 		}
 	}

@@ -9,7 +9,7 @@ const { randomUUID } = require("node:crypto");
 const { setTimeout: sleep } = require("node:timers/promises");
 const WebSocket = require("ws");
 
-const PATIENCE = 40_000; // ms, for what takes no time
+const PATIENCE = 90_000; // ms, for what takes no time
 
 /** One connection. Messages are taken in order, each once. */
 class Connection {
@@ -55,7 +55,10 @@ class Connection {
     return answer;
   }
 
-  /** Waits for a version of a channel; lower ones may come before it. */
+  /**
+   * Waits for a version of a channel. Lower ones may come before it, and are
+   * acknowledged: the next comes after the ack.
+   */
   async version(channelID, want) {
     for (;;) {
       const m = await this.next();
@@ -68,6 +71,7 @@ class Connection {
       if (update.version === want) {
         return update;
       }
+      this.ack(channelID, update.version);
     }
   }
 
