@@ -120,7 +120,7 @@ func Start(o Options) (*Server, error) {
 		Answer{Status: http.StatusNotFound, Text: "Not found"}.write(w)
 	})
 	s.server = &http.Server{
-		Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+		Handler: mux, ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
 	go func() {
 		defer close(s.ended)
