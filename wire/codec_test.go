@@ -23,20 +23,33 @@ func someUpdate(n int) edition.Update {
 	return u.Normalize()
 }
 
+// allocs is testing.AllocsPerRun, the least of a few: what anybody else
+// allocates meanwhile counts there as well.
+func allocs(f func()) float64 {
+	least := testing.AllocsPerRun(100, f)
+	for range 9 {
+		if least == 0 {
+			break
+		}
+		least = min(least, testing.AllocsPerRun(100, f))
+	}
+	return least
+}
+
 func TestHotPathDoesNotAllocate(t *testing.T) {
 	u := someUpdate(3)
 	buf := make([]byte, 0, 4096)
-	if n := testing.AllocsPerRun(100, func() { buf = AppendUpdate(buf[:0], 7, u) }); n != 0 {
+	if n := allocs(func() { buf = AppendUpdate(buf[:0], 7, u) }); n != 0 {
 		t.Errorf("AppendUpdate: %v allocations", n)
 	}
 	update := string(buf)
-	if n := testing.AllocsPerRun(100, func() { buf = AppendAck(buf[:0], true, u) }); n != 0 {
+	if n := allocs(func() { buf = AppendAck(buf[:0], true, u) }); n != 0 {
 		t.Errorf("AppendAck: %v allocations", n)
 	}
 	var m Message
 	for _, in := range []string{update, string(buf)} {
 		b := []byte(in)
-		if n := testing.AllocsPerRun(100, func() {
+		if n := allocs(func() {
 			if err := Decode(b, &m); err != nil {
 				t.Fatal(err)
 			}
