@@ -121,12 +121,12 @@ func TestHostile(t *testing.T) {
 }
 
 // TestSlowReader: a browser for which much is waiting, and that does not read,
-// holds no memory beyond what one UPDATE may hold, and is closed. One that
-// reads gets it all, in order, though it acknowledges each message by itself,
-// more often than a device may speak.
+// holds no memory beyond what one UPDATE may hold. One that reads gets it all,
+// in order, though it acknowledges each message by itself, more often than a
+// device may speak.
 func TestSlowReader(t *testing.T) {
 	const messages = 900
-	s := onLoopback(t, usual(), session.Limits{Write: time.Second, Burst: 20, Rate: 1})
+	s := onLoopback(t, usual(), session.Limits{Burst: 20, Rate: 1})
 	c := s.connect()
 	c.say(`{"messageType":"hello","use_webpush":true}`)
 	said := c.heard()["uaid"].(string)

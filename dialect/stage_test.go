@@ -23,7 +23,7 @@ import (
 )
 
 // patient is for what must come; nothing depends on how long it takes.
-const patient = 30 * time.Second
+const patient = time.Minute
 
 // stage is a device door with the dialects, over a store, on a listener in
 // memory or on loopback.
@@ -106,7 +106,7 @@ func open(t testing.TB, l net.Listener, dial func(context.Context, string, strin
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	web := &http.Server{Handler: server, ReadHeaderTimeout: patient}
+	web := &http.Server{Handler: server, ReadHeaderTimeout: time.Hour}
 	go web.Serve(l)
 	go func() {
 		defer close(ended)
@@ -121,8 +121,12 @@ func open(t testing.TB, l net.Listener, dial func(context.Context, string, strin
 	return s
 }
 
+// onLoopback is for a test in which nothing may depend on how long anything
+// takes.
 func onLoopback(t testing.TB, o dialect.Options, limits session.Limits) *stage {
 	t.Helper()
+	limits.Hello, limits.Ping, limits.Write = time.Hour, time.Hour, time.Hour
+	limits.AckTimeout, limits.AckTimeoutMax = time.Hour, time.Hour
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -173,6 +177,12 @@ func (s *stage) connect(protocols ...string) *client {
 	resp.Body.Close()
 	c := &client{t: s.t, ws: ws, in: make(chan string, 1<<14), end: make(chan error, 1)}
 	s.t.Cleanup(func() { ws.Close() })
+	// The goroutine that reads must not wait for the server to read, which on a
+	// connection without a buffer may wait for this one; nor for a time.
+	ws.SetPingHandler(func(data string) error {
+		go ws.WriteControl(websocket.PongMessage, []byte(data), time.Time{}) // may be closed
+		return nil
+	})
 	go func() {
 		defer close(c.in)
 		for {
