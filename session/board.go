@@ -52,13 +52,15 @@ const (
 	dirty                    // to be looked up
 	again                    // rung while flying
 	queued                   // stands in board.queue
+	fell                     // landed while a walk read the store, which may have found it before
 )
 
 // scan is a relay's walk over everything that waits for it.
 type scan struct {
-	on    bool
-	after edition.Key
-	again bool // from the start, once this walk is through
+	on      bool
+	after   edition.Key
+	again   bool // from the start, once this walk is through
+	reading bool // the store is being read for it
 }
 
 // maxDirty bounds a relay's dirty UAIDs; beyond, everything is scanned again.
@@ -179,6 +181,10 @@ func (b *board) rescan() {
 	}
 }
 
+// read begins the reading of a walk's next part, if there is a walk; claim ends
+// it.
+func (b *board) read() { b.scan.reading = b.scan.on }
+
 // walked notes how far a relay's walk has come.
 func (b *board) walked(next edition.Key, more bool) {
 	switch {
@@ -233,7 +239,7 @@ func (b *board) take(dst []edition.UAID, f *flight, n int) []edition.UAID {
 		if e == nil {
 			continue
 		}
-		e.marks &^= queued
+		e.marks &^= queued | fell
 		switch {
 		case e.marks&dirty != 0:
 			e.marks &^= dirty
@@ -251,8 +257,9 @@ func (b *board) take(dst []edition.UAID, f *flight, n int) []edition.UAID {
 }
 
 // claim moves the UAIDs of what a scan has found into a flight, leaves out
-// those that are flying, and returns the rest.
+// those that are flying or have landed since, and returns the rest.
 func (b *board) claim(f *flight, found edition.Update) edition.Update {
+	b.scan.reading = false
 	out := found[:0]
 	for _, ev := range found {
 		e := b.many[ev.UAID]
@@ -260,6 +267,8 @@ func (b *board) claim(f *flight, found edition.Update) edition.Update {
 		case e == nil:
 			e = &entry{flight: f}
 			b.many[ev.UAID] = e
+		case e.marks&fell != 0:
+			continue // is dirty
 		case e.flight == nil:
 			e.flight = f
 			if e.marks&dirty != 0 {
@@ -278,6 +287,9 @@ func (b *board) claim(f *flight, found edition.Update) edition.Update {
 // meanwhile.
 func (b *board) release(uaid edition.UAID, e *entry) {
 	e.flight = nil
+	if b.scan.reading {
+		e.marks |= again | fell
+	}
 	switch {
 	case e.marks&again != 0:
 		e.marks = e.marks&^again | dirty

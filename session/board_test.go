@@ -24,13 +24,14 @@ type boardModel struct {
 	held    map[edition.UAID]bool
 	pending map[edition.Key]edition.Version
 	flown   map[*flight]edition.Update // what each UPDATE carried and is not acknowledged
+	acked   map[edition.Key]edition.Version
 	now     time.Duration
 }
 
 func newBoardModel(relay bool, uaids int) *boardModel {
 	m := &boardModel{
 		board: newBoard(relay), held: map[edition.UAID]bool{},
-		pending: map[edition.Key]edition.Version{}, flown: map[*flight]edition.Update{},
+		pending: map[edition.Key]edition.Version{}, flown: map[*flight]edition.Update{}, acked: map[edition.Key]edition.Version{},
 		apps: []edition.AppID{{1}, {2}, {3}},
 	}
 	for i := range uaids {
@@ -40,7 +41,8 @@ func newBoardModel(relay bool, uaids int) *boardModel {
 }
 
 func (m *boardModel) put(uaid edition.UAID, app edition.AppID) {
-	m.pending[edition.Key{UAID: uaid, AppID: app}]++
+	k := edition.Key{UAID: uaid, AppID: app}
+	m.pending[k] = max(m.pending[k], m.acked[k]) + 1
 	if m.ring(uaid) != (m.relay || m.held[uaid]) {
 		panic("ring says something else than hold")
 	}
@@ -74,6 +76,7 @@ func (m *boardModel) flush(limit, window int, between func()) {
 		}
 		between()
 	} else {
+		m.read()
 		all := m.lookup(m.uaids)
 		all = slices.DeleteFunc(all, func(e edition.Event) bool { return e.Key.Compare(walk.after) <= 0 })
 		found = all[:min(limit, len(all))]
@@ -89,6 +92,11 @@ func (m *boardModel) flush(limit, window int, between func()) {
 	u := slices.Clone(m.launch(f, claimed, found, rest))
 	if len(u) == 0 {
 		return
+	}
+	for _, e := range u {
+		if e.Version <= m.acked[e.Key] {
+			panic(fmt.Sprintf("%v was acknowledged, and is sent again", e))
+		}
 	}
 	for g, other := range m.flown {
 		for _, e := range other {
@@ -108,6 +116,7 @@ func (m *boardModel) ack(f *flight, u edition.Update) {
 		panic(fmt.Sprintf("%d of %d landed", n, len(u)))
 	}
 	for _, e := range u {
+		m.acked[e.Key] = max(m.acked[e.Key], e.Version)
 		if m.pending[e.Key] == e.Version {
 			delete(m.pending, e.Key)
 		}
@@ -184,6 +193,18 @@ func TestBoardModel(t *testing.T) {
 					}
 				}
 				put := func(t *rapid.T) { m.put(uaid.Draw(t, "uaid"), app.Draw(t, "app")) }
+				ack := func(t *rapid.T) {
+					flights := slices.SortedFunc(maps.Keys(m.flown), func(a, b *flight) int { return int(a.id) - int(b.id) })
+					if len(flights) == 0 {
+						return
+					}
+					f := rapid.SampledFrom(flights).Draw(t, "flight")
+					u := m.flown[f]
+					n := rapid.IntRange(0, len(u)).Draw(t, "events")
+					rand.Shuffle(len(u), func(i, j int) { u[i], u[j] = u[j], u[i] })
+					part := slices.Clone(u[:n]).Normalize()
+					m.ack(f, part)
+				}
 				hold(t)
 				t.Repeat(map[string]func(*rapid.T){
 					"put":  put,
@@ -191,7 +212,7 @@ func TestBoardModel(t *testing.T) {
 					"lose": lose,
 					"flush": func(t *rapid.T) {
 						m.flush(rapid.IntRange(1, 7).Draw(t, "limit"), kind.window, func() {
-							switch rapid.IntRange(0, 3).Draw(t, "between") {
+							switch rapid.IntRange(0, 4).Draw(t, "between") {
 							case 1:
 								put(t)
 							case 2:
@@ -199,6 +220,8 @@ func TestBoardModel(t *testing.T) {
 							case 3:
 								lose(t)
 								hold(t)
+							case 4:
+								ack(t)
 							}
 						})
 					},
@@ -207,18 +230,7 @@ func TestBoardModel(t *testing.T) {
 							m.rescan()
 						}
 					},
-					"ack": func(t *rapid.T) {
-						flights := slices.SortedFunc(maps.Keys(m.flown), func(a, b *flight) int { return int(a.id) - int(b.id) })
-						if len(flights) == 0 {
-							return
-						}
-						f := rapid.SampledFrom(flights).Draw(t, "flight")
-						u := m.flown[f]
-						n := rapid.IntRange(0, len(u)).Draw(t, "events")
-						rand.Shuffle(len(u), func(i, j int) { u[i], u[j] = u[j], u[i] })
-						part := slices.Clone(u[:n]).Normalize()
-						m.ack(f, part)
-					},
+					"ack": ack,
 					"ack by id": func(t *rapid.T) {
 						for f, u := range m.flown {
 							if got := m.inFlight(nil, f.id, nil); !slices.Equal(got.Normalize(), slices.Clone(u).Normalize()) {
@@ -240,13 +252,26 @@ func TestBoardModel(t *testing.T) {
 	}
 }
 
+// allocs is testing.AllocsPerRun, the least of a few: what goroutines of earlier
+// tests allocate while they end counts there as well.
+func allocs(runs int, f func()) float64 {
+	least := testing.AllocsPerRun(runs, f)
+	for range 9 {
+		if least == 0 {
+			break
+		}
+		least = min(least, testing.AllocsPerRun(runs, f))
+	}
+	return least
+}
+
 // The common way of one event takes no memory.
 func TestBoardAllocations(t *testing.T) {
 	b := newBoard(false)
 	v := newDevice()
 	b.hold(v.UAID)
 	uaids, events := make([]edition.UAID, 0, 1), make(edition.Update, 0, 1)
-	if n := testing.AllocsPerRun(1000, func() {
+	if n := allocs(1000, func() {
 		b.ring(v.UAID)
 		f := b.begin()
 		uaids = b.take(uaids[:0], f, lookups)

@@ -109,7 +109,9 @@ func (c *conn) claim(sc *scratch) (*flight, scan) {
 	}
 	f := c.board.begin()
 	sc.owner, sc.asks = c.owner, asks{c.bodies, c.urgency}
-	sc.uaids = c.board.take(sc.uaids[:0], f, lookups)
+	if sc.uaids = c.board.take(sc.uaids[:0], f, lookups); len(sc.uaids) == 0 {
+		c.board.read()
+	}
 	return f, c.board.scan
 }
 
@@ -185,6 +187,7 @@ func (c *conn) stall(f *flight, sc *scratch, walk scan, err error) {
 	c.s.log.Warn("cannot read what is pending", "err", err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.board.scan.reading = false
 	for _, uaid := range sc.uaids {
 		if e := c.board.entry(uaid); e != nil {
 			e.marks |= again
