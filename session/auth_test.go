@@ -80,7 +80,7 @@ func TestClientCertificate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d := openOn(t, l, (&tls.Dialer{Config: conf}).DialContext, nil)
+			d := openOn(t, l, (&tls.Dialer{Config: conf}).DialContext, func(o *Options) { o.Limits = unhurried })
 			c := d.connect()
 			c.say(wire.Message{Type: wire.TypeHello, Relay: "r2"})
 			if !tt.is {

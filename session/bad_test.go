@@ -122,7 +122,7 @@ func TestMessageRate(t *testing.T) {
 		c.ack(event(v, i))
 	}
 	for range 9 {
-		c.barrier()
+		c.ping()
 	}
 	c.say(`{"type":"ping"}`)
 	c.wantError(429, "", "messages a second")
@@ -193,7 +193,9 @@ func TestStoreFailsUnderAFlush(t *testing.T) {
 				var f *faulty
 				d := open(t, func(o *Options) {
 					f = &faulty{Store: o.Store}
-					o.Store, o.Limits.AckTimeout = f, 100e6
+					// Nobody can be woken, so nobody is idle: but the wheel looks
+					// as often as if.
+					o.Store, o.Limits.IdleClose = f, 100*time.Millisecond
 				})
 				var v device
 				if kind == "relay" {
@@ -210,11 +212,14 @@ func TestStoreFailsUnderAFlush(t *testing.T) {
 					c = d.connect()
 					c.hello(v)
 				}
+				d.settled()
 				f.failing.Store(nil)
 				c.update(v.Key, 1)
 				c.ack(event(v, 1))
+				c.barrier()
 				f.failing.Store(&what)
 				d.deliver(v.Key, 2)
+				d.settled()
 				f.failing.Store(nil)
 				c.update(v.Key, 2)
 			})
@@ -228,7 +233,7 @@ func TestPing(t *testing.T) {
 	c := d.connect()
 	pong := make(chan string, 1)
 	c.ws.SetPongHandler(func(s string) error { pong <- s; return nil })
-	if err := c.ws.WriteControl(websocket.PingMessage, []byte("are you there"), time.Now().Add(time.Second)); err != nil {
+	if err := c.ws.WriteControl(websocket.PingMessage, []byte("are you there"), time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	select {

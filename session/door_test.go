@@ -12,9 +12,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/edition-push/edition"
@@ -28,6 +28,7 @@ import (
 type door struct {
 	*Server
 	t     testing.TB
+	timed bool // it has a clock of its own: that of synctest
 	store edition.Store
 	reg   *registrar
 	url   string
@@ -113,6 +114,12 @@ func options(st edition.Store) Options {
 	}
 }
 
+// unhurried are limits for tests on loopback, where nothing may depend on how
+// long anything takes.
+var unhurried = Limits{
+	Hello: time.Hour, Ping: time.Hour, AckTimeout: time.Hour, AckTimeoutMax: time.Hour, Write: time.Hour,
+}
+
 // open starts a door on loopback.
 func open(t testing.TB, adjust func(*Options)) *door {
 	t.Helper()
@@ -120,14 +127,21 @@ func open(t testing.TB, adjust func(*Options)) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return openOn(t, l, new(net.Dialer).DialContext, adjust)
+	return openOn(t, l, new(net.Dialer).DialContext, func(o *Options) {
+		o.Limits = unhurried
+		if adjust != nil {
+			adjust(o)
+		}
+	})
 }
 
 // openInMemory starts a door for a test with a clock of its own.
 func openInMemory(t testing.TB, adjust func(*Options)) *door {
 	t.Helper()
 	l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
-	return openOn(t, l, l.dial, adjust)
+	d := openOn(t, l, l.dial, adjust)
+	d.timed = true
+	return d
 }
 
 func openOn(t testing.TB, l net.Listener, dial func(context.Context, string, string) (net.Conn, error), adjust func(*Options)) *door {
@@ -142,7 +156,7 @@ func openOn(t testing.TB, l net.Listener, dial func(context.Context, string, str
 		stop: stop, ended: make(chan struct{}),
 	}
 	d.reg, _ = o.Registrar.(*registrar)
-	d.serve = &http.Server{Handler: d.Server, ReadHeaderTimeout: 10 * time.Second}
+	d.serve = &http.Server{Handler: d.Server, ReadHeaderTimeout: time.Hour}
 	go d.serve.Serve(l) // ends with Close
 	go func() {
 		defer close(d.ended)
@@ -158,6 +172,42 @@ func (d *door) close() {
 	<-d.ended
 	d.http.CloseIdleConnections()
 	d.serve.Close() // nothing to do about it
+}
+
+// eventually waits for what happens by itself.
+func (d *door) eventually(what string, is func() bool) {
+	d.t.Helper()
+	for end := time.Now().Add(patient); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			d.t.Fatal("in vain:", what)
+		}
+	}
+}
+
+// settled returns when nothing is under way that nobody waits for: no flush, and
+// no message of a relay that is worked on beside what follows it.
+func (d *door) settled() {
+	d.t.Helper()
+	if d.timed {
+		synctest.Wait()
+		return
+	}
+	d.eventually("the server comes to rest", func() bool {
+		for i := range wheelSlots {
+			for _, c := range d.wheel.in(nil, i) {
+				if c.isBusy() {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+func (c *conn) isBusy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.closing && (c.flushing || len(c.workers) > 0)
 }
 
 // deliver keeps one event and rings.
@@ -256,171 +306,6 @@ func (d *door) relay(name string) edition.Owner {
 		d.t.Fatal(err)
 	}
 	return n
-}
-
-// peerConn is the far end of a connection. A goroutine reads it, so that the
-// server never waits for the test.
-type peerConn struct {
-	t   testing.TB
-	ws  *websocket.Conn
-	in  chan wire.Message
-	end chan error // the error that reading ended with
-}
-
-// connect opens a WebSocket, as a relay if there is a token.
-func (d *door) connect(token ...string) *peerConn {
-	d.t.Helper()
-	c, resp, err := d.tryConnect(token...)
-	if err != nil {
-		status := 0
-		if resp != nil {
-			status = resp.StatusCode
-		}
-		d.t.Fatal("connect:", status, err)
-	}
-	return c
-}
-
-func (d *door) tryConnect(token ...string) (*peerConn, *http.Response, error) {
-	h := http.Header{}
-	if len(token) > 0 {
-		h.Set("Authorization", "Bearer "+token[0])
-	}
-	dialer := websocket.Dialer{NetDialContext: d.dial, Subprotocols: []string{wire.Subprotocol}}
-	ws, resp, err := dialer.DialContext(d.t.Context(), "ws"+strings.TrimPrefix(d.url, "http")+wire.PathWebSocket, h)
-	if err != nil {
-		return nil, resp, err
-	}
-	c := &peerConn{t: d.t, ws: ws, in: make(chan wire.Message, 1<<15), end: make(chan error, 1)}
-	d.t.Cleanup(func() { ws.Close() })
-	go c.pump()
-	return c, resp, nil
-}
-
-func (c *peerConn) pump() {
-	defer close(c.in)
-	for {
-		_, b, err := c.ws.ReadMessage()
-		if err != nil {
-			c.end <- err
-			return
-		}
-		var m wire.Message
-		if err := wire.Decode(b, &m); err != nil {
-			c.end <- fmt.Errorf("the server sent %q: %w", b, err)
-			return
-		}
-		c.in <- m
-	}
-}
-
-// say sends a message: a wire.Message, or text as it stands.
-func (c *peerConn) say(m any) {
-	c.t.Helper()
-	var b []byte
-	switch m := m.(type) {
-	case string:
-		b = []byte(m)
-	case []byte:
-		b = m
-	default:
-		var err error
-		if b, err = json.Marshal(m); err != nil {
-			c.t.Fatal(err)
-		}
-	}
-	if err := c.ws.WriteMessage(websocket.TextMessage, b); err != nil {
-		c.t.Fatal("say:", err)
-	}
-}
-
-const patient = 30 * time.Second
-
-// hear returns the next message, which must be of a type.
-func (c *peerConn) hear(kind string) wire.Message {
-	c.t.Helper()
-	select {
-	case m, ok := <-c.in:
-		if !ok {
-			c.t.Fatalf("the connection ended (%v), want %s", <-c.end, kind)
-		}
-		if m.Type != kind {
-			c.t.Fatalf("heard %.500s, want %s", fmt.Sprintf("%+v", m), kind)
-		}
-		return m
-	case <-time.After(patient):
-		c.t.Fatalf("heard nothing, want %s", kind)
-	}
-	panic("unreachable")
-}
-
-// barrier returns when all that was said before is done, and fails when
-// something unexpected was heard meanwhile.
-func (c *peerConn) barrier() {
-	c.t.Helper()
-	c.say(`{"type":"ping"}`)
-	c.hear(wire.TypePong)
-}
-
-// closed returns how the server closed the connection.
-func (c *peerConn) closed() *websocket.CloseError {
-	c.t.Helper()
-	select {
-	case err := <-c.end:
-		ce, ok := err.(*websocket.CloseError) //nolint:errorlint // gorilla returns it bare
-		if !ok {
-			c.t.Fatalf("the connection ended with %v, want a close frame", err)
-		}
-		return ce
-	case <-time.After(patient):
-		c.t.Fatal("the connection was not closed")
-	}
-	panic("unreachable")
-}
-
-func (c *peerConn) wantClosed(code int, text string) {
-	c.t.Helper()
-	if ce := c.closed(); ce.Code != code || !strings.Contains(ce.Text, text) {
-		c.t.Errorf("closed with %d %q, want %d %q", ce.Code, ce.Text, code, text)
-	}
-}
-
-// wantError hears an error.
-func (c *peerConn) wantError(status int, of, detail string) {
-	c.t.Helper()
-	m := c.hear(wire.TypeError)
-	if m.Status != status || m.Of != of || !strings.Contains(m.Detail, detail) {
-		c.t.Errorf("error %d of %q: %q, want %d of %q: %q", m.Status, m.Of, m.Detail, status, of, detail)
-	}
-}
-
-// hello claims devices, and wants all of them accepted.
-func (c *peerConn) hello(devices ...device) {
-	c.t.Helper()
-	m := wire.Message{Type: wire.TypeHello}
-	for _, v := range devices {
-		m.Agents = append(m.Agents, v.claim())
-	}
-	c.say(m)
-	if got := c.hear(wire.TypeHello); len(got.UAIDs) != len(devices) || len(got.Refused) != 0 {
-		c.t.Fatalf("hello: %+v", got)
-	}
-}
-
-// update hears an UPDATE and wants one event in it.
-func (c *peerConn) update(k edition.Key, v edition.Version) wire.Message {
-	c.t.Helper()
-	m := c.hear(wire.TypeUpdate)
-	if len(m.Updates) != 1 || m.Updates[0] != (edition.Event{Key: k, Version: v}) {
-		c.t.Fatalf("update %v, want %v", m.Updates, v)
-	}
-	return m
-}
-
-// ack names versions.
-func (c *peerConn) ack(u ...edition.Event) {
-	c.t.Helper()
-	c.say(wire.AppendAck(nil, false, u))
 }
 
 func event(v device, n edition.Version) edition.Event { return edition.Event{Key: v.Key, Version: n} }

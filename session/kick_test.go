@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/wire"
@@ -118,8 +120,11 @@ func TestConfirmOverREST(t *testing.T) {
 }
 
 // Codes cannot be guessed: wrong ones are limited by address, right ones are not.
-func TestGuessedCodes(t *testing.T) {
-	d, _ := openChallenging(t)
+// The clock stands still, so that no more may be guessed meanwhile.
+func TestGuessedCodes(t *testing.T) { synctest.Test(t, testGuessedCodes) }
+
+func testGuessedCodes(t *testing.T) {
+	d := openInMemory(t, nil)
 	v := d.registered(edition.Direct)
 	post := func(kick, confirm string) int {
 		status, _ := d.post(wire.PathKick, wire.RegisterRequest{
@@ -141,13 +146,19 @@ func TestGuessedCodes(t *testing.T) {
 			t.Fatal("codes may be guessed without end")
 		}
 	}
-	if got := post("", "WRONG234"); wrong < guessBurst || got != 429 {
+	if got := post("", "WRONG234"); wrong != guessBurst || got != 429 {
 		t.Errorf("after %d wrong codes: %d", wrong, got)
 	}
 	c := d.connect()
 	c.hello(v)
 	c.say(wire.Message{Type: wire.TypeKick, UAID: &v.UAID, Confirm: "WRONG234"})
 	c.wantError(429, wire.TypeKick, "codes a second")
+	time.Sleep(2 * time.Second)
+	if got := post("", "WRONG234"); got != 403 {
+		t.Errorf("two seconds later: %d", got)
+	}
+	c.ws.Close()
+	d.close()
 }
 
 // A relay has routes of its own to confirm, and none of its devices'.

@@ -55,6 +55,7 @@ func TestManyMessagesSlowReader(t *testing.T) {
 	}
 	d := openOn(t, l, new(net.Dialer).DialContext, func(o *Options) {
 		*o = options(st)
+		o.Limits = unhurried
 		o.Limits.Rate = -1
 	})
 	defer d.close()

@@ -271,9 +271,9 @@ func TestMessagesFitIntoUpdates(t *testing.T) {
 // openWith is open over a store.
 func openWith(t testing.TB, st edition.Store) *door {
 	return open(t, func(o *Options) {
-		relays := o.Relays
 		*o = options(st)
-		o.Relays, o.Limits.Rate = relays, -1
+		o.Limits = unhurried
+		o.Limits.Rate = -1
 	})
 }
 

@@ -45,7 +45,7 @@ func TestReplacedWhileDelivering(t *testing.T) {
 	d := open(t, nil)
 	v := d.registered(edition.Direct)
 	const last = 2000
-	var seen atomic.Uint64
+	var seen greatest
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for n := range edition.Version(last + 1) {
@@ -56,7 +56,7 @@ func TestReplacedWhileDelivering(t *testing.T) {
 		}
 	})
 	deadline := time.Now().Add(patient)
-	for seen.Load() < last {
+	for seen.load() < last {
 		if time.Now().After(deadline) {
 			t.Fatal("the last version did not arrive")
 		}
@@ -65,7 +65,7 @@ func TestReplacedWhileDelivering(t *testing.T) {
 		wg.Go(func() {
 			for m := range c.in {
 				if m.Type == wire.TypeUpdate {
-					seen.Store(max(seen.Load(), uint64(m.Updates[0].Version)))
+					seen.note(m.Updates[0].Version)
 					c.ws.WriteMessage(websocket.TextMessage, wire.AppendAck(nil, false, edition.Update(m.Updates))) // may be replaced
 				}
 			}
@@ -75,6 +75,20 @@ func TestReplacedWhileDelivering(t *testing.T) {
 	d.stop() // ends the readers
 	wg.Wait()
 }
+
+// greatest is the greatest version that any of several goroutines has seen.
+type greatest struct{ v atomic.Uint64 }
+
+func (g *greatest) note(v edition.Version) {
+	for {
+		old := g.v.Load()
+		if uint64(v) <= old || g.v.CompareAndSwap(old, uint64(v)) {
+			return
+		}
+	}
+}
+
+func (g *greatest) load() edition.Version { return edition.Version(g.v.Load()) }
 
 // Many of everything at once: nothing that was kept is lost, nothing is sent
 // that was acknowledged, and no UAID has two UPDATEs in flight.
@@ -88,7 +102,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	}
 	type target struct {
 		device
-		last atomic.Uint64 // the greatest version that was acknowledged
+		last greatest // that was acknowledged
 	}
 	var targets []*target
 	byKey := map[edition.Key]*target{}
@@ -110,6 +124,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var peers sync.WaitGroup
+	var calm atomic.Bool // connections stay, so that all arrives however long it takes
 	serve := func(token []string, hello wire.Message) {
 		for ctx.Err() == nil {
 			c, _, err := d.tryConnect(token...)
@@ -122,6 +137,9 @@ func TestEverythingAtOnce(t *testing.T) {
 				case <-ctx.Done():
 				case <-time.After(time.Duration(20+rand.IntN(100)) * time.Millisecond):
 				}
+				if calm.Load() {
+					<-ctx.Done()
+				}
 				c.ws.Close()
 			}()
 			for m := range c.in {
@@ -129,8 +147,7 @@ func TestEverythingAtOnce(t *testing.T) {
 					continue
 				}
 				for _, e := range m.Updates {
-					x := byKey[e.Key]
-					x.last.Store(max(x.last.Load(), uint64(e.Version)))
+					byKey[e.Key].last.note(e.Version)
 				}
 				c.ws.WriteMessage(websocket.TextMessage, wire.AppendAck(nil, false, edition.Update(m.Updates))) // may be closed
 			}
@@ -161,11 +178,12 @@ func TestEverythingAtOnce(t *testing.T) {
 		})
 	}
 	publishers.Wait()
+	calm.Store(true)
 	deadline := time.Now().Add(patient)
 	for _, x := range targets {
-		for x.last.Load() < uint64(rounds) || d.state(x.Key) != edition.StateDelivered {
+		for x.last.load() < rounds || d.state(x.Key) != edition.StateDelivered {
 			if time.Now().After(deadline) {
-				t.Fatal("not delivered:", x.last.Load(), d.state(x.Key))
+				t.Fatal("not delivered:", x.last.load(), d.state(x.Key))
 			}
 			time.Sleep(10 * time.Millisecond)
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/edition-push/edition"
@@ -27,6 +28,7 @@ func (d *door) asRelay(name, token, custody string) *peerConn {
 	d.t.Helper()
 	c := d.connect(token)
 	c.enter(wire.Message{Relay: name, Store: "store-of-" + name}, custody)
+	d.settled() // what follows does not meet the walk over what waits for it
 	return c
 }
 
@@ -420,21 +422,19 @@ func TestLoopIsRefused(t *testing.T) {
 		t.Error("who is below is not known")
 	}
 	c.ws.Close()
-	for d.Below("below") {
-		time.Sleep(time.Millisecond)
-	}
+	d.eventually("it is away", func() bool { return !d.Below("below") })
 }
 
 // A relay that tells late who has shown up behind it does not take a device away
 // from where it has shown up since.
-func TestPresentedTooLate(t *testing.T) {
-	d := open(t, nil)
+func TestPresentedTooLate(t *testing.T) { synctest.Test(t, testPresentedTooLate) }
+
+func testPresentedTooLate(t *testing.T) {
+	d := openInMemory(t, nil)
 	far, near := d.relay("r2"), d.relay("r1")
 	v := d.registered(far)
 	d.deliver(v.Key, 5)
-	c := d.connect(relayToken)
-	c.say(wire.Message{Type: wire.TypeHello, Relay: "r1", Store: "store-of-r1"})
-	c.hear(wire.TypeHello)
+	c := d.asRelay("r1", relayToken, wire.CustodyDevice)
 	tell := func(age int64) {
 		t.Helper()
 		claim := v.behind()
@@ -471,4 +471,6 @@ func TestPresentedTooLate(t *testing.T) {
 	if p := d.reg.present; len(p) != 2 || time.Since(p[1].Seen) < time.Minute {
 		t.Errorf("presented %+v", p)
 	}
+	c.ws.Close()
+	d.close()
 }

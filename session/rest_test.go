@@ -1,7 +1,10 @@
 package session
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -132,13 +135,15 @@ func TestRESTBadRequests(t *testing.T) {
 		{wire.PathUpdate, agents + `,"ack":{"x":1}}`, 400},
 		{wire.PathAck, agents + `,"updates":[]}`, 400},
 		{wire.PathUpdate, strings.Repeat(" ", wire.MaxMessage+1), 413},
-		{wire.PathRegister, strings.Repeat(" ", 10<<20), 413},
 		{"/v1/nothing", `{}`, 404},
 		{"/v1/ws", `{}`, 405},
 	} {
 		if status, body := d.request(tt.path, tt.body); status != tt.status || !strings.Contains(body, `"status":`) {
 			t.Errorf("%s %.60s: %d %s, want %d", tt.path, tt.body, status, body, tt.status)
 		}
+	}
+	if status := d.announce(wire.PathRegister, 10<<20, wire.MaxMessage+1); status != 413 {
+		t.Error("10 MiB:", status)
 	}
 	for _, kind := range []string{"", "text/plain", "application/x-www-form-urlencoded", "application/json5", "a/b/c"} {
 		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, d.url+wire.PathUpdate, strings.NewReader(agents+"}"))
@@ -175,8 +180,32 @@ func TestRESTBadRequests(t *testing.T) {
 	resp.Body.Close()
 }
 
-func TestRegisterRate(t *testing.T) {
-	d := open(t, func(o *Options) { o.Limits.RegisterRate, o.Limits.RegisterBurst = 0.1, 3 })
+// announce begins a request with a body of a size, of which it sends a part, and
+// returns the status of the answer. Who sends it all may find the connection
+// closed before the answer is read.
+func (d *door) announce(path string, size, part int) int {
+	d.t.Helper()
+	c, err := d.dial(d.t.Context(), "tcp", strings.TrimPrefix(d.url, "http://"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", path, size)
+	if _, err := c.Write(bytes.Repeat([]byte(" "), part)); err != nil {
+		d.t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+func TestRegisterRate(t *testing.T) { synctest.Test(t, testRegisterRate) }
+
+func testRegisterRate(t *testing.T) {
+	d := openInMemory(t, func(o *Options) { o.Limits.RegisterRate, o.Limits.RegisterBurst = 0.1, 3 })
 	v := newDevice()
 	reg := wire.RegisterRequest{UAID: &v.UAID, AppID: &v.AppID, Secret: v.secret}
 	for i, want := range []int{201, 201, 201, 429, 429} {
@@ -194,6 +223,8 @@ func TestRegisterRate(t *testing.T) {
 			t.Errorf("a relay: %d %s", status, body)
 		}
 	}
+	c.ws.Close()
+	d.close()
 }
 
 func TestRelayOverREST(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/wire"
 )
@@ -121,6 +123,7 @@ func TestWakeByPoll(t *testing.T) {
 			if _, err := d.Wake(t.Context(), "r1", wire.WakeRequest{}); !errors.Is(err, edition.ErrUnavailable) {
 				t.Fatal("a relay that has never polled:", err)
 			}
+			owner := d.relay("r1")
 			// Once while a poll waits, once between two polls.
 			for _, wait := range []string{"30s", ""} {
 				bodies := make(chan string, 1)
@@ -133,16 +136,12 @@ func TestWakeByPoll(t *testing.T) {
 					<-bodies
 				} else {
 					go ask()
-					for !d.hub.Connected(edition.Holder{Owner: d.relay("r1")}) {
-						time.Sleep(time.Millisecond)
-					}
+					d.eventually("the poll waits", func() bool { return d.hub.Connected(edition.Holder{Owner: owner}) })
 				}
 				uaid := edition.NewUAID()
 				done := d.wake(t.Context(), wire.WakeRequest{UAID: &uaid})
 				if wait == "" {
-					for !d.peers[0].calls.queued() {
-						time.Sleep(time.Millisecond)
-					}
+					d.eventually("it waits for a poll", d.peers[0].calls.queued)
 					ask()
 				}
 				var resp wire.UpdateResponse
@@ -165,9 +164,7 @@ func TestWakeMovesToTheWebSocket(t *testing.T) {
 	d := open(t, nil)
 	d.request(wire.PathUpdate, `{"relay":"r1"}`, relayToken)
 	done := d.wake(t.Context(), wire.WakeRequest{})
-	for !d.peers[0].calls.queued() {
-		time.Sleep(time.Millisecond)
-	}
+	d.eventually("it waits for a poll", d.peers[0].calls.queued)
 	c := d.connect(relayToken)
 	c.say(wire.Message{Type: wire.TypeHello, Relay: "r1", Store: "store-of-r1"})
 	m := <-c.in
@@ -285,7 +282,7 @@ func TestWakeRace(t *testing.T) {
 				if err != nil {
 					continue // the door closes
 				}
-				c.say(wire.Message{Type: wire.TypeHello, Relay: "r1", Store: "store-of-r1"})
+				_ = c.ws.WriteMessage(websocket.TextMessage, []byte(`{"type":"hello","relay":"r1","store":"store-of-r1"}`)) // the door may have closed
 				for i := 0; i < 5; {
 					m, ok := <-c.in
 					if !ok {
@@ -294,7 +291,7 @@ func TestWakeRace(t *testing.T) {
 					if m.Type == wire.TypeWake {
 						i++
 						b, _ := json.Marshal(wire.Message{Type: wire.TypeWoken, ID: m.ID, Woken: &wire.WakeResult{Outcome: "sent"}})
-						_ = c.ws.WriteMessage(1, b)
+						_ = c.ws.WriteMessage(websocket.TextMessage, b)
 					} else {
 						select {
 						case <-stop:

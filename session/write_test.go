@@ -40,9 +40,9 @@ func (l narrow) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// What does not fit into the socket's buffer: a peer that reads slowly gets it
-// whole, one that does not read is cut off.
-func TestSmallSocketBuffer(t *testing.T) {
+// narrowly opens a door to connections with small buffers.
+func narrowly(t *testing.T, write time.Duration) *door {
+	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -54,9 +54,16 @@ func TestSmallSocketBuffer(t *testing.T) {
 		}
 		return c, err
 	}
-	d := openOn(t, narrow{l}, dial, func(o *Options) {
-		o.Limits.Write, o.Limits.Rate = 300*time.Millisecond, -1
+	return openOn(t, narrow{l}, dial, func(o *Options) {
+		o.Limits = unhurried
+		o.Limits.Write, o.Limits.Rate = write, -1
 	})
+}
+
+// What does not fit into the socket's buffer: a peer that reads slowly gets it
+// whole.
+func TestSmallSocketBuffer(t *testing.T) {
+	d := narrowly(t, time.Hour)
 	v := d.registered(edition.Direct)
 	const apps = 900
 	c := d.connect()
@@ -78,28 +85,37 @@ func TestSmallSocketBuffer(t *testing.T) {
 		c.ack(m.Updates...)
 	}
 	c.barrier()
+}
 
-	dialer := websocket.Dialer{NetDialContext: dial}
+// muchWaits makes devices for which more waits than any buffer takes, an UPDATE
+// for each.
+func (d *door) muchWaits() (claims []wire.Agent) {
+	d.t.Helper()
+	for range wire.MaxClaims {
+		v := d.registered(edition.Direct)
+		claims = append(claims, v.claim())
+		for range 15 {
+			d.message(v, "", edition.Body{Data: make([]byte, edition.MaxBody)})
+		}
+	}
+	return claims
+}
+
+// A peer that does not read is cut off.
+func TestSmallSocketBufferOfAMutePeer(t *testing.T) {
+	d := narrowly(t, 300*time.Millisecond)
+	claims := d.muchWaits()
+	dialer := websocket.Dialer{NetDialContext: d.dial}
 	ws, _, err := dialer.DialContext(t.Context(), "ws"+d.url[len("http"):]+wire.PathWebSocket, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ws.Close()
-	if err := ws.WriteJSON(wire.Message{Type: wire.TypeHello, Agents: []wire.Agent{v.claim()}}); err != nil {
+	if err := ws.WriteJSON(wire.Message{Type: wire.TypeHello, Agents: claims, Bodies: true}); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := ws.ReadMessage(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { // asks and asks, and does not read the answers
-		for ws.WriteJSON(wire.Message{Type: wire.TypeHello, Agents: []wire.Agent{v.claim()}}) == nil {
-		}
-	}()
-	deadline := time.Now().Add(patient)
-	for d.hub.Connected(edition.Holder{UAID: v.UAID}) {
-		if time.Now().After(deadline) {
-			t.Fatal("a peer that does not read was not cut off")
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	d.eventually("it is cut off", func() bool { return !d.hub.Connected(edition.Holder{UAID: claims[0].UAID}) })
 }
