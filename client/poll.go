@@ -31,6 +31,7 @@ type poll struct {
 	posted   uint64                   // Guarded by mu; all up to here are taken by upstream
 	barriers int                      // Guarded by mu; who waits in barrier
 	progress chan struct{}            // Guarded by mu; closed and made anew when posted grows
+	echoes   echoes                   // Guarded by mu
 
 	bell  chan struct{} // doorbell of post
 	again chan struct{} // doorbell: refused agents have registered
@@ -153,8 +154,10 @@ func (p *poll) round(ctx context.Context, wait time.Duration) (took, error) {
 	if wait > 0 {
 		req.Wait = wait.String()
 	}
+	taken := p.leave()
 	var resp wire.UpdateResponse
 	_, err := p.c.rest.post(ctx, wire.PathUpdate, wait, &req, &resp)
+	resp.Updates = p.arrive(taken, resp.Updates)
 	if err != nil {
 		p.giveBack()
 		if ReasonOf(err) == ReasonRefused && errors.Is(err, edition.ErrConflict) {
@@ -229,8 +232,11 @@ func (p *poll) hello(ctx context.Context, agents []wire.Agent) (accepted, refuse
 		w := p.c.wanted()
 		req.Bodies, req.Urgency = w.bodies, w.word()
 	}
+	taken := p.leave()
 	var resp wire.UpdateResponse
-	if _, err := p.c.rest.post(ctx, wire.PathUpdate, 0, &req, &resp); err != nil {
+	_, err = p.c.rest.post(ctx, wire.PathUpdate, 0, &req, &resp)
+	resp.Updates = p.arrive(taken, resp.Updates)
+	if err != nil {
 		return nil, nil, err
 	}
 	no := make(map[edition.UAID]bool, len(resp.Refused))

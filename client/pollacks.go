@@ -78,6 +78,7 @@ func (p *poll) settle() {
 	}
 	if count > p.posted {
 		p.posted = count
+		p.echoes.forget(count)
 		close(p.progress)
 		p.progress = make(chan struct{})
 	}
@@ -92,6 +93,9 @@ func (p *poll) ack(kind ackKind, u edition.Update) error {
 	p.mu.Lock()
 	p.queue[kind] = append(p.queue[kind], u...)
 	p.asked += uint64(len(u))
+	if p.echoed(kind) {
+		p.echoes.note(u, p.asked)
+	}
 	alone := p.waiting || p.c.cfg.Relay != ""
 	p.mu.Unlock()
 	if alone {
