@@ -171,7 +171,8 @@ func (c *Client) ack(kind ackKind, u edition.Update) error {
 }
 
 // Barrier returns nil when upstream has processed everything that was acked
-// before the call.
+// before the call. To a relay, everything was handed out then that upstream had
+// sent before.
 func (c *Client) Barrier(ctx context.Context) error {
 	l, err := c.current()
 	if err != nil {

@@ -59,7 +59,8 @@ func (p *poll) leave() (taken uint64) {
 }
 
 // arrive notes that a poll is answered, or has failed, and returns what of its
-// events was not acked meanwhile.
+// events was not acked meanwhile. Somebody calls handed when they are handed
+// out.
 func (p *poll) arrive(taken uint64, u wire.Updates) wire.Updates {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -73,7 +74,22 @@ func (p *poll) arrive(taken uint64, u wire.Updates) wire.Updates {
 		})
 	}
 	e.forget(p.posted)
+	if p.c.cfg.Relay != "" {
+		p.handing++
+	}
 	return u
+}
+
+// handed notes that what has arrived with a poll is handed out.
+func (p *poll) handed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.c.cfg.Relay == "" {
+		return
+	}
+	if p.handing--; p.handing == 0 {
+		p.advance()
+	}
 }
 
 // echoed reports whether what was acked so may be forgotten here before

@@ -32,6 +32,7 @@ type poll struct {
 	barriers int                      // Guarded by mu; who waits in barrier
 	progress chan struct{}            // Guarded by mu; closed and made anew when posted grows
 	echoes   echoes                   // Guarded by mu
+	handing  int                      // Guarded by mu; answers to a relay's polls that are being handed out
 
 	bell  chan struct{} // doorbell of post
 	again chan struct{} // doorbell: refused agents have registered
@@ -159,6 +160,7 @@ func (p *poll) round(ctx context.Context, wait time.Duration) (took, error) {
 	_, err := p.c.rest.post(ctx, wire.PathUpdate, wait, &req, &resp)
 	resp.Updates = p.arrive(taken, resp.Updates)
 	if err != nil {
+		p.handed()
 		p.giveBack()
 		if ReasonOf(err) == ReasonRefused && errors.Is(err, edition.ErrConflict) {
 			err = &Error{Reason: ReasonReplaced, Err: err}
@@ -180,6 +182,7 @@ func (p *poll) hand(ctx context.Context, resp *wire.UpdateResponse) (took, error
 	}
 	cfg.besides(resp)
 	if len(resp.Updates) == 0 {
+		p.handed()
 		p.setWaiting(false)
 		return took{}, nil
 	}
@@ -187,6 +190,7 @@ func (p *poll) hand(ctx context.Context, resp *wire.UpdateResponse) (took, error
 	events := len(resp.Updates)
 	done := make(chan struct{})
 	p.c.update(p, edition.Update(resp.Updates), resp.Messages, sync.OnceFunc(func() { close(done) }))
+	p.handed()
 	select {
 	case <-done:
 	case <-ctx.Done():
@@ -236,6 +240,7 @@ func (p *poll) hello(ctx context.Context, agents []wire.Agent) (accepted, refuse
 	var resp wire.UpdateResponse
 	_, err = p.c.rest.post(ctx, wire.PathUpdate, 0, &req, &resp)
 	resp.Updates = p.arrive(taken, resp.Updates)
+	defer p.handed()
 	if err != nil {
 		return nil, nil, err
 	}

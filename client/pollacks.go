@@ -79,9 +79,14 @@ func (p *poll) settle() {
 	if count > p.posted {
 		p.posted = count
 		p.echoes.forget(count)
-		close(p.progress)
-		p.progress = make(chan struct{})
+		p.advance()
 	}
+}
+
+// advance has everybody in barrier look again. Callers hold mu.
+func (p *poll) advance() {
+	close(p.progress)
+	p.progress = make(chan struct{})
 }
 
 func (p *poll) ack(kind ackKind, u edition.Update) error {
@@ -125,9 +130,10 @@ func (p *poll) ring() {
 	}
 }
 
-// barrier waits until upstream has taken what was queued before it. What
-// travels with a poll is sent once more by itself, and nothing else travels with
-// one meanwhile: a poll may be held long.
+// barrier waits until upstream has taken what was queued before it, and what
+// the polls of a relay had brought by then is handed out. What travels with a
+// poll is sent once more by itself, and nothing else travels with one meanwhile:
+// a poll may be held long.
 func (p *poll) barrier(ctx context.Context) error {
 	p.mu.Lock()
 	p.barriers++
@@ -142,9 +148,9 @@ func (p *poll) barrier(ctx context.Context) error {
 	p.ring()
 	for {
 		p.mu.Lock()
-		posted, progress := p.posted, p.progress
+		passed, progress := p.posted >= target && p.handing == 0, p.progress
 		p.mu.Unlock()
-		if posted >= target {
+		if passed {
 			return nil
 		}
 		select {

@@ -25,13 +25,16 @@ func (l *load) add(from load, i int) {
 // while it is being kept.
 func (u *upstream) update(up edition.Update, bodies []*edition.Body, done func()) {
 	came := load{slices.Clone(up), bodies}
+	leave := u.coming.enter()
 	select {
 	case u.slots <- struct{}{}:
 	case <-u.base.Done():
+		leave()
 		return
 	}
 	u.receiving.Go(func() {
 		defer func() { <-u.slots }()
+		defer leave()
 		defer done()
 		free, held := u.relay.holds.split(came)
 		u.keep(u.base, free)

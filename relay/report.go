@@ -35,7 +35,9 @@ func (u *upstream) keepReporting(ctx context.Context) error {
 	}
 }
 
-// report passes one chunk up and forgets it when upstream has processed it.
+// report passes one chunk up and forgets it when upstream has processed it, and
+// what upstream had sent before is kept: that may be the same events again, and
+// a message that was forgotten would pass for a new one.
 func (u *upstream) report(ctx context.Context) (int, error) {
 	list, err := u.relay.store.Reports(nil, u.name, edition.Key{}, reportChunk)
 	if err != nil || len(list) == 0 {
@@ -51,6 +53,7 @@ func (u *upstream) report(ctx context.Context) (int, error) {
 	if err := u.client.Barrier(call); err != nil {
 		return 0, err
 	}
+	u.coming.wait()
 	if err := u.relay.store.Reported(list); err != nil {
 		return 0, err
 	}

@@ -31,6 +31,7 @@ type upstream struct {
 
 	base      context.Context // Set by run before anything comes in; ends with it.
 	receiving sync.WaitGroup
+	coming    *fence        // of UPDATEs, until they are kept
 	slots     chan struct{} // one for each UPDATE being kept
 	waking    chan struct{} // one for each request to wake a device
 
@@ -45,7 +46,7 @@ func newUpstream(r *Relay, self string, c Upstream, reg prometheus.Registerer) (
 	reg = prometheus.WrapRegistererWith(prometheus.Labels{"upstream": c.Name}, reg)
 	u := &upstream{
 		relay: r, name: c.Name, kick: c.Kick, log: r.log.With("upstream", c.Name), m: newMetrics(reg),
-		slots: make(chan struct{}, maxReceiving), reports: make(chan struct{}, 1), kicks: make(chan struct{}, 1),
+		coming: newFence(), slots: make(chan struct{}, maxReceiving), reports: make(chan struct{}, 1), kicks: make(chan struct{}, 1),
 		waking: make(chan struct{}, maxWaking),
 		herald: newHerald(),
 	}
