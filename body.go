@@ -70,6 +70,11 @@ type Body struct {
 	Encryption string
 	CryptoKey  string
 	Data       []byte
+	// Withdrawn says that the message which waits in the event's slot has been
+	// withdrawn: the event takes its place, and goes where it has gone. It names
+	// no app, carries no data, goes to relays alone and is never shown to a
+	// device. See [Store].
+	Withdrawn bool
 }
 
 // Size is what counts against the limits of a store, in bytes.

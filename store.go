@@ -78,6 +78,13 @@ type Delivery struct {
 	// its slot is forgotten when it is delivered (and that is reported), has
 	// expired, or its app is unregistered. An event that a store has no room
 	// for is OutcomeFailed with ErrTooMany.
+	//
+	// One that is Withdrawn needs an Upstream, and an event in a slot. Where the
+	// device is [Direct] what waits in the slot is forgotten, as though the
+	// device had acknowledged the event: the result is OutcomeDelivered once that
+	// is durable, and Reports names the event from then on. Else it waits for the
+	// relay, as every event. It never makes others go for want of room, and goes
+	// before them.
 	Bodies []*Body
 	// Make lets the store make each version: Unix time in milliseconds, or
 	// the last known version + 1 if that is greater.
@@ -142,7 +149,8 @@ type Store interface {
 
 	// Pending appends to dst what waits for uaid at owner: not expired, and
 	// not reported stored or refused by that relay since it last attached.
-	// Nothing is returned when the device has another owner.
+	// When the device has another owner, that is only what the relay is to be
+	// told of having been withdrawn.
 	Pending(dst Update, owner Owner, uaid UAID) (Update, error)
 	// Scan appends to dst, in key order, at most limit of all events that
 	// wait for owner and lie after the key, as Pending would. next is where
@@ -161,13 +169,18 @@ type Store interface {
 	Urgent(u Update, least Urgency) (Update, error)
 	// Ack applies one holder's report. With AckDelivered and AckReleased it
 	// clears a pending version only if it is at or below the one named and
-	// that one was sent. An ack above what was sent is ignored.
+	// that one was sent. An ack above what was sent is ignored. An ack of what
+	// was withdrawn, while the relay is still to be told so, is late.
 	Ack(owner Owner, u Update, state AckState) (AckCount, error)
 
 	// Withdraw forgets the message that is pending in a slot, at or below the
 	// version named, as though it had never come; withdrawn is false when none
-	// is. What a relay has taken already, it keeps.
-	Withdraw(ctx context.Context, e Event) (withdrawn bool, err error)
+	// is. When the message may have gone to a relay, an event that is Withdrawn
+	// takes its place for the rest of its TTL: relay, if not Direct, is to be
+	// rung, also with an error. That event stays with the relay when the device
+	// moves. A message that a relay answers for (AckReleased) counts as pending
+	// as long as it is remembered for its receipt.
+	Withdraw(ctx context.Context, e Event) (withdrawn bool, relay Owner, err error)
 
 	// Register makes or renews a registration. The first one of a UAID fixes
 	// its proof, another proof is ErrUnauthorized. It moves the device to
@@ -181,7 +194,8 @@ type Store interface {
 	// Agent returns what is known of a device, or ErrNotFound.
 	Agent(uaid UAID) (Agent, error)
 	// Bind says that a device is now reached through a.Owner, and moves there
-	// everything that is not delivered: it is to be sent again. Binding a
+	// everything that is not delivered: it is to be sent again. What a relay has
+	// to be told of having been withdrawn, or answers for, stays. Binding a
 	// device where it already is only clears the marks of AckStored and
 	// AckRefused. An unknown device is made, with no apps yet, when
 	// a.Upstream is set (the upstream proved it), else it is ErrNotFound.

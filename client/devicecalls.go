@@ -46,6 +46,9 @@ func (d *Device) callVersions() {
 // call calls one app unless it has seen what has come, and reports whether that
 // may be acked.
 func (d *Device) call(k edition.Key, came arrival) bool {
+	if came.body != nil && came.body.Withdrawn { // is for relays
+		return true
+	}
 	id := k.AppID
 	if id.IsSlot() {
 		id = came.body.AppID

@@ -216,6 +216,15 @@ func TestDeviceMessages(t *testing.T) {
 				t.Errorf("told again: %d messages, %d versions", len(messages), len(versions))
 			}
 
+			// What is withdrawn is for relays: a device says that it has it.
+			withdrawn := at(slots.Next(time.Now()), 21)
+			carries[withdrawn.Key] = &edition.Body{TTL: time.Minute, Withdrawn: true}
+			give(withdrawn)
+			eventually(t, "an ack of what is withdrawn", func() bool { return s.has(withdrawn) })
+			if len(messages) != 0 || len(versions) != 0 {
+				t.Errorf("told of what is withdrawn: %d messages, %d versions", len(messages), len(versions))
+			}
+
 			d.SetUrgency(edition.UrgencyVeryLow)
 			eventually(t, "everything is wanted", func() bool {
 				return s.heard(func(m wire.Message) bool {

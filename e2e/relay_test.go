@@ -19,20 +19,26 @@ func TestRelayLosesItsDisk(t *testing.T) {
 	waitStored(t, relay, d, 7)
 
 	relay.kill()
-	entries, err := os.ReadDir(relay.data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		if err := os.RemoveAll(relay.data + "/" + e.Name()); err != nil {
-			t.Fatal(err)
-		}
-	}
+	relay.loseDisk(t)
 	relay.start()
 	w := awaitHello(t, d, relay)
 	w.expectUpdate(t, d, 7)
 	w.ack(t, d, 7)
 	d.awaitState(t, 7, "delivered")
+}
+
+// loseDisk removes all that a node has kept, which must not be running.
+func (n *node) loseDisk(t *testing.T) {
+	t.Helper()
+	entries, err := os.ReadDir(n.data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(n.data + "/" + e.Name()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // waitStored polls without an ack until the node has the version.

@@ -147,15 +147,33 @@ func (h *Hub) Deliver(u edition.Update, how edition.Delivery) *edition.Receipt {
 	}
 	r := h.store.Deliver(u, how)
 	for _, f := range r.Fresh {
-		if b := h.bell(f.Party()); b != nil {
-			b.Ring(f.UAID)
-		} else {
-			h.due(f.Party())
-		}
+		h.tell(f)
 	}
 	h.fresh.Add(float64(len(r.Fresh)))
 	h.stale.Add(float64(len(u) - len(r.Fresh)))
 	return r
+}
+
+// tell rings whom an event is for, or has the party kicked.
+func (h *Hub) tell(f edition.Holder) {
+	if b := h.bell(f.Party()); b != nil {
+		b.Ring(f.UAID)
+	} else {
+		h.due(f.Party())
+	}
+}
+
+// Withdraw withdraws a message (edition.Store.Withdraw), and tells the relay that
+// it may have gone to. withdrawn is false when it is not pending.
+func (h *Hub) Withdraw(ctx context.Context, e edition.Event) (withdrawn bool, err error) {
+	withdrawn, relay, err := h.store.Withdraw(ctx, e)
+	if relay != edition.Direct {
+		h.tell(edition.Holder{Owner: relay, UAID: e.UAID})
+	}
+	if withdrawn {
+		h.watch.ring(edition.Update{e})
+	}
+	return withdrawn, err
 }
 
 // graceUpdate is the greatest update that may wait for acks: a few events.

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -269,5 +270,45 @@ func TestAckedTellsTheKicker(t *testing.T) {
 	f.kick.acked = nil
 	if err := f.Ack(edition.Direct, u, edition.AckDelivered); err == nil || f.kick.acked != nil {
 		t.Errorf("error %v, told of %v after an ack that failed", err, f.kick.acked)
+	}
+}
+
+// Withdraw says what the test wants: whether the event was withdrawn, and the
+// relay that is to be told.
+func (s *fakeStore) Withdraw(_ context.Context, e edition.Event) (bool, edition.Owner, error) {
+	return e.Version > 0, s.owners[e.UAID], s.ackErr
+}
+
+// TestWithdrawTellsTheRelay, not the device, also when it is not known whether
+// the withdrawal is durable.
+func TestWithdrawTellsTheRelay(t *testing.T) {
+	f := newFixture(Options{})
+	f.store.owners[uaid(1)], f.store.owners[uaid(2)] = 7, 8
+	b, direct := &fakeBell{}, &fakeBell{}
+	f.Attach(edition.Holder{Owner: 7}, b)
+	f.Attach(device(1), direct)
+	for i, err := range []error{nil, errStore} {
+		f.store.ackErr = err
+		bell, end := f.Watch(event(1, 5).Key)
+		if withdrawn, got := f.Withdraw(t.Context(), event(1, 5)); !withdrawn || !errors.Is(got, err) {
+			t.Errorf("withdrawn %v, %v", withdrawn, got)
+		}
+		if rings, _ := b.heard(); len(rings) != i+1 || rings[i] != uaid(1) {
+			t.Errorf("the relay heard %v", rings)
+		}
+		select {
+		case <-bell:
+		default:
+			t.Error("who waits for a receipt was not told")
+		}
+		end()
+	}
+	f.Withdraw(t.Context(), event(2, 5))
+	f.Withdraw(t.Context(), event(3, 5))
+	if due := f.kick.taken(); !slices.Equal(due, []edition.Holder{{Owner: 8}}) {
+		t.Errorf("kicked %v", due)
+	}
+	if rings, _ := direct.heard(); len(rings) > 0 {
+		t.Errorf("the device heard %v", rings)
 	}
 }

@@ -23,6 +23,9 @@ type Options struct {
 	Store     edition.Store
 	// Deliver keeps an update and tells its devices: hub.Deliver.
 	Deliver func(edition.Update, edition.Delivery) *edition.Receipt
+	// Withdraw withdraws a message: hub.Withdraw. nil: the store does, and
+	// nobody is told.
+	Withdraw func(context.Context, edition.Event) (withdrawn bool, err error)
 	// Connected reports whether a session holds a party: hub.Connected. nil:
 	// nobody is, and messages with a TTL of 0 are dropped.
 	Connected func(party edition.Holder) bool
@@ -90,6 +93,7 @@ type Publisher struct {
 	receipts  string // and before that of its receipt
 	store     edition.Store
 	deliver   func(edition.Update, edition.Delivery) *edition.Receipt
+	withdraw  func(context.Context, edition.Event) (bool, error)
 	connected func(edition.Holder) bool                   // may be nil
 	watch     func(edition.Key) (<-chan struct{}, func()) // may be nil
 	vapid     *verifier
@@ -117,6 +121,12 @@ func New(o Options) *Publisher {
 	}
 	if u, err := url.Parse(p.base); err == nil {
 		p.canonical = canonical(u)
+	}
+	if p.withdraw = o.Withdraw; p.withdraw == nil {
+		p.withdraw = func(ctx context.Context, e edition.Event) (bool, error) {
+			withdrawn, _, err := p.store.Withdraw(ctx, e)
+			return withdrawn, err
+		}
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)

@@ -35,7 +35,7 @@ func (p *Publisher) serveMessage(w http.ResponseWriter, r *http.Request, token s
 		p.refuse(w, doorMessage, m.UAID, errNoMessage)
 		return
 	}
-	withdrawn, err := p.store.Withdraw(r.Context(), m.Event)
+	withdrawn, err := p.withdraw(r.Context(), m.Event)
 	if err == nil && !withdrawn {
 		err = errOver
 	}

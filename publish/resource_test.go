@@ -31,6 +31,52 @@ func TestWithdraw(t *testing.T) {
 	}
 }
 
+// TestWithdrawBehindRelay: a message that may have gone to a relay is withdrawn
+// there too, and its receipt says at once that it never comes.
+func TestWithdrawBehindRelay(t *testing.T) {
+	w := newWorld(t, Limits{})
+	relay, err := w.store.Relay(t.Context(), "r", "1")
+	if err == nil {
+		err = w.store.Bind(t.Context(), edition.Agent{UAID: w.app.UAID, Owner: relay})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, topic := range []string{"", "t"} {
+		head := []string{"Content-Encoding", "aes128gcm", "Prefer", "respond-async"}
+		if topic != "" {
+			head = append(head, "Topic", topic)
+		}
+		resp := w.want(w.post("x", head...), 202)
+		location, receipt := resp.Header.Get("Location"), linkOf(resp)
+		answer := make(chan int)
+		go func() { answer <- w.do(http.MethodGet, receipt, "", "Prefer", "wait=60").StatusCode }()
+		w.want(w.do(http.MethodDelete, location, ""), 204)
+		if status := <-answer; status != 410 {
+			t.Errorf("receipt: %d", status)
+		}
+		w.want(w.do(http.MethodDelete, location, ""), 410)
+		u, bodies := w.waiting()
+		if len(u) != 1 || bodies == nil || !bodies[0].Withdrawn || len(bodies[0].Data) != 0 || bodies[0].TTL > time.Minute {
+			t.Fatalf("%v waits, with %+v", u, bodies)
+		}
+		// The relay has withdrawn it.
+		if err := w.store.Sent(relay, u); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.hub.Ack(relay, u, edition.AckDelivered); err != nil {
+			t.Fatal(err)
+		}
+		w.want(w.do(http.MethodGet, receipt, ""), 410)
+	}
+	// A message that is worth nothing later drops the one of its topic.
+	w.want(w.post("x", "Content-Encoding", "aes128gcm", "Topic", "u"), 201)
+	w.want(w.do(http.MethodPost, w.endpoint, "y", "TTL", "0", "Content-Encoding", "aes128gcm", "Topic", "u"), 201)
+	if u, bodies := w.waiting(); len(u) != 1 || !bodies[0].Withdrawn {
+		t.Fatalf("%v waits, with %+v", u, bodies)
+	}
+}
+
 // TestResourcesAreTheirHolders: a token opens what it was made for.
 func TestResourcesAreTheirHolders(t *testing.T) {
 	w := newWorld(t, Limits{})

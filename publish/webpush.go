@@ -191,7 +191,7 @@ func (p *Publisher) reachable(app edition.Key) (bool, error) {
 // drop forgets the message of the topic that a dropped one would have replaced.
 func (p *Publisher) drop(r *http.Request, ep Endpoint, m *message, made parcel) error {
 	if m.topic {
-		if _, err := p.store.Withdraw(r.Context(), edition.Event{Key: made.Key, Version: edition.MaxVersion}); err != nil {
+		if _, err := p.withdraw(r.Context(), edition.Event{Key: made.Key, Version: edition.MaxVersion}); err != nil {
 			return err
 		}
 	}

@@ -36,7 +36,7 @@ func newWorld(tb testing.TB, limits Limits) *world {
 	h := hub.New(hub.Options{Store: store})
 	w := &world{tb: tb, store: store, hub: h, keys: ring(tb, 1), app: newKey()}
 	w.Publisher = New(Options{
-		Keys: w.keys, PublicURL: publicURL, Store: store, Deliver: h.Deliver, Connected: h.Connected, Watch: h.Watch, Limits: limits,
+		Keys: w.keys, PublicURL: publicURL, Store: store, Deliver: h.Deliver, Withdraw: h.Withdraw, Connected: h.Connected, Watch: h.Watch, Limits: limits,
 	})
 	w.endpoint = w.register(edition.Registration{Key: w.app})
 	return w

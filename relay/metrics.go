@@ -12,6 +12,7 @@ type result string
 const (
 	resultStored    result = "stored"    // kept here, upstream was told
 	resultDelivered result = "delivered" // the device has it, upstream was told
+	resultWithdrawn result = "withdrawn" // a message that is withdrawn here, or below; besides
 	resultFailed    result = "failed"    // not kept: not acknowledged, comes again
 	resultUnknown   result = "unknown"   // refused: the device never registered here
 	resultForeign   result = "foreign"   // refused: the device registered through another upstream

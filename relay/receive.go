@@ -21,6 +21,11 @@ func (l *load) add(from load, i int) {
 	}
 }
 
+// withdraws reports whether an event says that a message is withdrawn.
+func (l *load) withdraws(i int) bool {
+	return l.bodies != nil && l.bodies[i] != nil && l.bodies[i].Withdrawn
+}
+
 // update takes an UPDATE off the connection. The connection goes on reading
 // while it is being kept.
 func (u *upstream) update(up edition.Update, bodies []*edition.Body, done func()) {
@@ -63,8 +68,12 @@ func (u *upstream) keep(ctx context.Context, l load) {
 	}
 	var stored, delivered, refused edition.Update
 	failed, cause := 0, error(nil)
+	withdrawn := 0
 	for i, r := range results {
 		e := events[i]
+		if (r.Outcome == edition.OutcomeStored || r.Outcome == edition.OutcomeDelivered) && l.withdraws(i) {
+			withdrawn++
+		}
 		switch r.Outcome {
 		case edition.OutcomeStored:
 			stored = append(stored, e)
@@ -90,6 +99,10 @@ func (u *upstream) keep(ctx context.Context, l load) {
 	}
 	u.count(resultStored, len(stored))
 	u.count(resultDelivered, len(delivered))
+	if withdrawn > 0 {
+		u.count(resultWithdrawn, withdrawn)
+		ring(u.reports) // which nobody has acknowledged
+	}
 	slices.SortFunc(refused, func(a, b edition.Event) int { return a.Key.Compare(b.Key) })
 	err = errors.Join(u.client.AckStored(stored), u.client.Ack(delivered), u.client.Refuse(refused))
 	if err != nil {

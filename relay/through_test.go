@@ -73,7 +73,7 @@ func newServer(t *testing.T, relays ...session.Relay) *node {
 		t.Fatal(err)
 	}
 	h := hub.New(hub.Options{Store: store})
-	app := publish.New(publish.Options{Keys: keys, PublicURL: url, Store: store, Deliver: h.Deliver, Connected: h.Connected, Watch: h.Watch})
+	app := publish.New(publish.Options{Keys: keys, PublicURL: url, Store: store, Deliver: h.Deliver, Withdraw: h.Withdraw, Connected: h.Connected, Watch: h.Watch})
 	return serve(t, h, store, publish.NewRegistrar(keys, url, store), app, relays, l)
 }
 

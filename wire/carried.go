@@ -50,7 +50,7 @@ func (d *Data) UnmarshalText(b []byte) error {
 type Carried struct {
 	UAID       edition.UAID  `json:"uaid"`
 	Slot       Slot          `json:"slot"`
-	AppID      edition.AppID `json:"appid"`
+	AppID      edition.AppID `json:"appid,omitzero"`
 	TTL        int64         `json:"ttl"` // seconds that are left, rounded up
 	Urgency    string        `json:"urgency,omitempty"`
 	Receipt    bool          `json:"receipt,omitempty"`
@@ -58,6 +58,7 @@ type Carried struct {
 	Encryption string        `json:"encryption,omitempty"`
 	CryptoKey  string        `json:"crypto_key,omitempty"`
 	Data       Data          `json:"data,omitempty"`
+	Withdrawn  bool          `json:"withdrawn,omitempty"` // to a relay; then nothing else counts but TTL
 }
 
 // CarriedSize is about how long a body is in an UPDATE, in bytes: at least as
@@ -75,14 +76,21 @@ func CarriedBy(u edition.Update, bodies []*edition.Body) []Carried {
 		if b == nil {
 			continue
 		}
+		if b.Withdrawn {
+			all = append(all, Carried{UAID: u[i].UAID, Slot: Slot(u[i].AppID), TTL: seconds(b.TTL), Withdrawn: true})
+			continue
+		}
 		all = append(all, Carried{
 			UAID: u[i].UAID, Slot: Slot(u[i].AppID), AppID: b.AppID,
-			TTL: int64((b.TTL + time.Second - 1) / time.Second), Urgency: b.Urgency.String(), Receipt: b.Receipt,
+			TTL: seconds(b.TTL), Urgency: b.Urgency.String(), Receipt: b.Receipt,
 			Encoding: b.Encoding, Encryption: b.Encryption, CryptoKey: b.CryptoKey, Data: b.Data,
 		})
 	}
 	return all
 }
+
+// seconds rounds up.
+func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
 // Bodies is the reverse of CarriedBy: what each event of an update carries, nil
 // when none does. What is carried by no event is passed over. bad are the
@@ -133,14 +141,17 @@ func match(u edition.Update, carried []Carried) (all []*edition.Body, wrong map[
 }
 
 func (c *Carried) body() (*edition.Body, bool) {
+	ttl := time.Duration(min(max(1, c.TTL), int64(edition.MaxBodyTTL/time.Second))) * time.Second
+	if c.Withdrawn {
+		return &edition.Body{TTL: ttl, Withdrawn: true}, edition.AppID(c.Slot).IsSlot()
+	}
 	urgency, ok := edition.ParseUrgency(c.Urgency)
 	if !ok || len(c.Data) > edition.MaxBody || max(len(c.Encoding), len(c.Encryption), len(c.CryptoKey)) > edition.MaxBodyHead ||
 		c.AppID == (edition.AppID{}) || !edition.AppID(c.Slot).IsSlot() && edition.AppID(c.Slot) != c.AppID {
 		return nil, false
 	}
 	return &edition.Body{
-		AppID: c.AppID, Urgency: urgency, Receipt: c.Receipt,
-		TTL:      time.Duration(min(max(1, c.TTL), int64(edition.MaxBodyTTL/time.Second))) * time.Second,
+		AppID: c.AppID, Urgency: urgency, Receipt: c.Receipt, TTL: ttl,
 		Encoding: c.Encoding, Encryption: c.Encryption, CryptoKey: c.CryptoKey, Data: c.Data,
 	}, true
 }

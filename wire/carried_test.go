@@ -29,7 +29,9 @@ func carriedUpdate() (edition.Update, []*edition.Body) {
 	for i, e := range u {
 		switch {
 		case e.AppID.IsSlot():
-			bodies[i] = full
+			if bodies[i] = full; e.AppID.IsTopic() {
+				bodies[i] = &edition.Body{TTL: time.Minute, Withdrawn: true}
+			}
 		case e.Version == 7:
 			bodies[i] = &edition.Body{AppID: app, TTL: time.Hour, Urgency: edition.UrgencyNormal, Data: []byte("data")}
 		}
@@ -75,7 +77,7 @@ func TestCarriedMalformed(t *testing.T) {
 	} {
 		u, bodies := carriedUpdate()
 		for at := range u {
-			if bodies[at] == nil {
+			if bodies[at] == nil || bodies[at].Withdrawn {
 				continue
 			}
 			carried := CarriedBy(u, bodies)
@@ -93,11 +95,18 @@ func TestCarriedMalformed(t *testing.T) {
 			}
 		}
 	}
+	app := edition.NewAppID()
+	if b, ok := (&Carried{Slot: Slot(app), AppID: app, Withdrawn: true}).body(); ok {
+		t.Errorf("what is no message is withdrawn: %+v", b)
+	}
+	withdrawn := &Carried{Slot: Slot(edition.TopicSlot(app, "t")), AppID: app, TTL: 5, Urgency: "soon", Receipt: true, Data: Data("x"), Withdrawn: true}
+	if b, ok := withdrawn.body(); !ok || !reflect.DeepEqual(b, &edition.Body{TTL: 5 * time.Second, Withdrawn: true}) {
+		t.Errorf("withdrawn: %+v", b)
+	}
 	u, _ := carriedUpdate()
 	if good, got, bad := Bodies(slices.Clone(u), nil); got != nil || len(bad) != 2 || len(good) != 2 {
 		t.Errorf("without any: %v %v %v", good, got, bad)
 	}
-	app := edition.NewAppID()
 	for ttl, want := range map[int64]time.Duration{1 << 62: edition.MaxBodyTTL, -1: time.Second, 5: 5 * time.Second} {
 		c := Carried{AppID: app, Slot: Slot(app), TTL: ttl}
 		if b, ok := c.body(); !ok || b.TTL != want {
@@ -112,7 +121,7 @@ func FuzzCarried(f *testing.F) {
 	u, bodies := carriedUpdate()
 	for _, b := range bodies {
 		if b != nil {
-			b.Data = b.Data[:4]
+			b.Data = b.Data[:min(4, len(b.Data))]
 		}
 	}
 	f.Add(AppendCarrying(nil, 1, u, bodies))
@@ -138,7 +147,7 @@ func FuzzCarried(f *testing.F) {
 		}
 		for i := range twice {
 			a, b := twice[i], bodies[i]
-			if (a == nil) != (b == nil) || a != nil && (!bytes.Equal(a.Data, b.Data) || a.TTL != b.TTL || a.AppID != b.AppID || a.Urgency != b.Urgency) {
+			if (a == nil) != (b == nil) || a != nil && (!bytes.Equal(a.Data, b.Data) || a.TTL != b.TTL || a.Withdrawn != b.Withdrawn || a.AppID != b.AppID || a.Urgency != b.Urgency) {
 				t.Fatalf("%+v, then %+v", b, a)
 			}
 		}

@@ -58,6 +58,7 @@ func build(n *serve.Node, cfg configs.Server) (serve.Parts, error) {
 		PublicURL: publicURL,
 		Store:     n.Store,
 		Deliver:   core.Hub.Deliver,
+		Withdraw:  core.Hub.Withdraw,
 		Connected: core.Hub.Connected,
 		Watch:     core.Hub.Watch,
 		Limits: publish.Limits{

@@ -20,14 +20,22 @@ import (
 // limits.
 func (r *row) size() int64 { return int64(r.flags&sizeMask>>sizeShift) * sizeUnit }
 
+// withdraws reports that what is pending says that a message was withdrawn: its
+// body has no size, as no message's.
+func (r *row) withdraws() bool { return r.flags&(isPending|hasBody|sizeMask) == isPending|hasBody }
+
 func (r *row) urgency() edition.Urgency {
 	return edition.Urgency(r.flags & urgencyMask >> urgencyShift)
 }
 
 // carry says that what is pending has a body.
 func (r *row) carry(b *edition.Body) {
-	units := flags(b.Size()/sizeUnit + 1)
 	r.clear(bodyFlags)
+	if b.Withdrawn {
+		r.set(hasBody)
+		return
+	}
+	units := flags(b.Size()/sizeUnit + 1)
 	if b.Receipt {
 		r.set(isKeptOn)
 	}
@@ -150,16 +158,25 @@ func (s *Store) Urgent(u edition.Update, least edition.Urgency) (edition.Update,
 // appendBody appends a body's bytes; its TTL stands in the row.
 func appendBody(dst []byte, b *edition.Body) []byte {
 	dst = append(dst, b.AppID[:]...)
-	receipt := byte(0)
+	marks := byte(0)
 	if b.Receipt {
-		receipt = 1
+		marks |= markReceipt
 	}
-	dst = append(dst, byte(b.Urgency), receipt)
+	if b.Withdrawn {
+		marks |= markWithdrawn
+	}
+	dst = append(dst, byte(b.Urgency), marks)
 	dst = appendBytes(dst, b.Encoding)
 	dst = appendBytes(dst, b.Encryption)
 	dst = appendBytes(dst, b.CryptoKey)
 	return appendBytes(dst, b.Data)
 }
+
+// What a body's record says beside its texts.
+const (
+	markReceipt = 1 << iota
+	markWithdrawn
+)
 
 // readBody reads a body and returns what follows it.
 func readBody(b []byte) (body *edition.Body, rest []byte, err error) {
@@ -167,7 +184,8 @@ func readBody(b []byte) (body *edition.Body, rest []byte, err error) {
 	body = new(edition.Body)
 	copy(body.AppID[:], p.take(uint64(len(body.AppID))))
 	if marks := p.take(2); len(marks) == 2 {
-		body.Urgency, body.Receipt = edition.Urgency(marks[0])&3, marks[1] != 0
+		body.Urgency, body.Receipt = edition.Urgency(marks[0])&3, marks[1]&markReceipt != 0
+		body.Withdrawn = marks[1]&markWithdrawn != 0
 	}
 	body.Encoding = string(p.bytes())
 	body.Encryption = string(p.bytes())

@@ -34,7 +34,7 @@ type commit struct {
 // image says what of a row went into the journal value.
 type image struct {
 	key     edition.Key
-	version edition.Version
+	version edition.Version // what is pending, else the greatest that has arrived
 	flags   flags
 	pledge  *pledge // of a group, that waits for it
 }
@@ -75,7 +75,11 @@ func (c *commit) journal(sh *shard, x cell) {
 	if b := sh.bodies[k]; b != nil {
 		c.value = appendBodyRecord(c.value, k, b)
 	}
-	c.images = append(c.images, image{key: k, version: r.version, flags: r.flags})
+	img := image{key: k, version: r.version, flags: r.flags}
+	if !r.is(isPending) {
+		img.version = r.high
+	}
+	c.images = append(c.images, img)
 	r.clear(mustJournal)
 	r.set(isWriting)
 	x.set(r)
@@ -242,7 +246,13 @@ func (s *Store) written(sh *shard, img *image) {
 		if pending {
 			r.set(isKept)
 		}
+		if img.flags&mustSettle != 0 && r.high == img.version {
+			r.clear(mustSettle)
+		}
 		x.set(r)
+	}
+	if img.flags&mustSettle != 0 {
+		sh.resolve(img.key, img.version, func(v edition.Version) edition.Result { return settled(v, img.version, false) })
 	}
 	if !pending {
 		return

@@ -307,6 +307,9 @@ func FuzzJournal(f *testing.F) {
 	r.pend(5, 10, 100)
 	sh.bodies = map[edition.Key]*edition.Body{benchKey(1): {AppID: benchKey(2).AppID, Encoding: "aes128gcm", Data: []byte("opaque")}}
 	c.journal(sh, sh.insert(benchKey(1), r))
+	sh.bodies[benchKey(3)] = &edition.Body{Withdrawn: true}
+	r.carry(sh.bodies[benchKey(3)])
+	c.journal(sh, sh.insert(benchKey(3), r))
 	c.journalAgent(benchKey(1).UAID, &agent{owner: 1, seen: 5, routes: edition.Routes{{Driver: "udp", Target: []byte("1"), Confirm: "C"}, {Driver: "fcm"}}})
 	f.Add(c.value[headSize:])
 	f.Add([]byte{recordRow})

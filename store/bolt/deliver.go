@@ -125,8 +125,14 @@ func (d *delivery) take(sh *shard, i int, e edition.Event) {
 	}
 	switch {
 	case row.is(hasHigh) && e.Version <= row.high && !row.restarts(e.Version):
-		r.Resolve(i, settled(e.Version, row.high, row.is(isRelayed)))
-		return
+		if !row.is(mustSettle) {
+			r.Resolve(i, settled(e.Version, row.high, row.is(isRelayed)))
+			return
+		}
+		if err := s.Err(); err != nil {
+			r.Resolve(i, failed(err))
+			return
+		}
 	case row.is(isPending) && e.Version <= row.version:
 		if !row.is(mustRegister | mustPend | isWriting) {
 			r.Resolve(i, stored(e.Version, row.version))
@@ -136,12 +142,24 @@ func (d *delivery) take(sh *shard, i int, e edition.Event) {
 			r.Resolve(i, failed(err))
 			return
 		}
+	case body != nil && body.Withdrawn && row.owner == edition.Direct:
+		if err := s.Err(); err != nil {
+			r.Resolve(i, failed(err))
+			return
+		}
+		s.looseBody(sh, e.Key, &row)
+		row.withdraw(e.Version, d.now)
+		x.set(row)
 	default:
 		if err := s.Err(); err != nil {
 			r.Resolve(i, failed(err))
 			return
 		}
-		if body != nil && e.AppID.IsSlot() {
+		if body != nil && e.AppID.IsSlot() && !body.Withdrawn {
+			if err := s.follow(sh, e.UAID, &row); err != nil {
+				r.Resolve(i, failed(err))
+				return
+			}
 			if err := s.makeRoom(sh, e.Key, body, d.now); err != nil {
 				s.update(sh, x, row, d.now) // a slot that was just made goes
 				r.Resolve(i, failed(err))
@@ -170,6 +188,19 @@ func (d *delivery) take(sh *shard, i int, e edition.Event) {
 	}
 	s.queue.now(e.Key)
 	d.ring = true
+}
+
+// follow has a slot that is to take a message follow its device, which it may
+// not have done, see row.stays.
+func (s *Store) follow(sh *shard, u edition.UAID, r *row) error {
+	if r.owner == edition.Direct || !r.is(hasHigh|isPending|isExpired) || r.is(isPending) && !r.withdraws() {
+		return nil
+	}
+	a, err := s.findAgent(sh, u)
+	if a != nil {
+		r.returns(a.owner)
+	}
+	return err
 }
 
 // adopt registers an unknown app of a known device.
@@ -251,6 +282,8 @@ func failed(err error) edition.Result {
 	return edition.Result{Outcome: edition.OutcomeFailed, Err: err}
 }
 
+var errWithdrawn = fmt.Errorf("%w: what is withdrawn is a message, and an upstream says so", edition.ErrMalformed)
+
 var errGone = fmt.Errorf("%w: the app is not registered", edition.ErrGone)
 
 // body returns what an event carries. Of a message, all rows of its device are
@@ -262,6 +295,9 @@ func (d *delivery) body(sh *shard, i int, e edition.Event) (*edition.Body, error
 	b := d.how.Bodies[i]
 	if err := checkBody(b); err != nil {
 		return nil, err
+	}
+	if b.Withdrawn && (!e.AppID.IsSlot() || d.how.Upstream == "" || b.Size() > 0) {
+		return nil, errWithdrawn
 	}
 	if !e.AppID.IsSlot() {
 		return b, nil

@@ -136,7 +136,9 @@ func (s *Store) move(sh *shard, u edition.UAID, a *agent, proof edition.Proof, o
 			r.up = up
 			r.set(mustRegister)
 		}
-		r.move(owner)
+		if !x.key().AppID.IsSlot() || !r.stays(owner, now) {
+			r.move(owner)
+		}
 		if r.is(mustRegister | isWriting) {
 			keys = append(keys, x.key())
 		}

@@ -77,21 +77,50 @@ func (s *Store) evict(sh *shard, x cell, now int64) {
 }
 
 // Withdraw implements edition.Store.
-func (s *Store) Withdraw(ctx context.Context, e edition.Event) (withdrawn bool, err error) {
+func (s *Store) Withdraw(ctx context.Context, e edition.Event) (withdrawn bool, relay edition.Owner, err error) {
 	err = s.change(ctx, e.UAID, func(sh *shard, now int64) ([]edition.Key, error) {
 		x, ok, err := s.find(sh, e.Key)
 		if !ok || err != nil || !e.AppID.IsSlot() {
 			return nil, err
 		}
 		r := x.row()
-		if r.expire(now); !r.is(isPending) || r.version > e.Version {
+		if r.expire(now); !r.withdrawable(e.Version, now) {
 			return nil, nil
 		}
-		s.evict(sh, x, now)
+		if relay = r.owner; relay == edition.Direct {
+			s.evict(sh, x, now)
+		} else {
+			s.recall(sh, x, r, now)
+		}
 		withdrawn = true
 		return []edition.Key{e.Key}, nil
 	})
-	return withdrawn, err
+	return withdrawn, relay, err
+}
+
+// withdrawable reports whether a slot holds a message at or below version v that
+// is not known to be delivered.
+func (r *row) withdrawable(v edition.Version, now int64) bool {
+	if r.is(isPending) {
+		return r.version <= v && !r.withdraws()
+	}
+	return r.is(isRelayed) && r.is(isKeptOn) && r.owner != edition.Direct && r.high <= v && r.expires > now
+}
+
+// recall replaces a message that a relay may have by the word that it was
+// withdrawn, for as long as the message was to live.
+func (s *Store) recall(sh *shard, x cell, r row, now int64) {
+	k, v := x.key(), r.next(now)
+	if k.AppID.IsTopic() {
+		v = s.versions.Next(k.AppID, v)
+	}
+	sh.resolve(k, edition.MaxVersion, func(edition.Version) edition.Result {
+		return edition.Result{Outcome: edition.OutcomeGone}
+	})
+	s.looseBody(sh, k, &r)
+	r.pend(v, now, r.expires-now)
+	s.putBody(sh, k, &r, &edition.Body{Withdrawn: true})
+	x.set(r)
 }
 
 // waiting is a message that may have to make room.
@@ -102,9 +131,12 @@ type waiting struct {
 	size    int64
 }
 
-// compare orders those first that make room first.
+// compare orders those first that make room first: what is withdrawn, which has
+// no size, before all messages.
 func (w waiting) compare(o waiting) int {
 	switch {
+	case w.size != o.size && min(w.size, o.size) == 0:
+		return int(w.size - o.size)
 	case w.urgency != o.urgency:
 		return int(w.urgency) - int(o.urgency)
 	case w.since != o.since:

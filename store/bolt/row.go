@@ -36,7 +36,12 @@ const (
 // beside what a row says of its body.
 const isLast flags = 1 << 12
 
-// A row with a body says how large it is, in units of sizeUnit, and how urgent.
+// mustSettle is in memory only: high was withdrawn, not acknowledged, and is not
+// on disk yet. Until then nobody is told.
+const mustSettle flags = 1 << 13
+
+// A row with a body says how large it is, in units of sizeUnit, and how urgent; of
+// one that says that a message was withdrawn the size is 0.
 const (
 	urgencyShift = 10
 	urgencyMask  = flags(3) << urgencyShift
@@ -158,6 +163,8 @@ func (r *row) ack(owner edition.Owner, v edition.Version, state edition.AckState
 	switch {
 	case !r.is(isLive) || r.owner != owner || owner == edition.Direct && state != edition.AckDelivered:
 		return ackIgnored, false
+	case r.withdraws() && v < r.version:
+		return ackLate, false
 	case r.is(hasHigh) && v <= r.high:
 		if state == edition.AckDelivered && r.is(isRelayed) && v == r.high {
 			r.settle(v, state, now)
@@ -194,6 +201,8 @@ func (r *row) settle(v edition.Version, state edition.AckState, now int64) {
 		r.set(isRelayed)
 	case r.up != 0:
 		r.set(hasReport | mustReport)
+	default: // whoever was to be told is no upstream of the device any more
+		r.clear(hasReport | mustReport)
 	}
 	if r.is(isPending|isExpired) && r.version > v {
 		return
@@ -203,6 +212,37 @@ func (r *row) settle(v edition.Version, state edition.AckState, now int64) {
 		r.set(mustPend)
 	}
 	r.since = now
+}
+
+// withdraw notes that version v says that what was pending is withdrawn, and
+// forgets that.
+func (r *row) withdraw(v edition.Version, now int64) {
+	r.settle(v, edition.AckDelivered, now)
+	r.clear(isKeptOn)
+	r.set(mustPend | mustSettle)
+}
+
+// stays reports whether a slot is not to move to another owner with its device:
+// the relay that has it is to be told that the message is withdrawn, or answers
+// for it.
+func (r *row) stays(owner edition.Owner, now int64) bool {
+	switch {
+	case r.owner == edition.Direct || r.owner == owner:
+		return false
+	case r.is(isPending) && r.expires > now:
+		return r.withdraws()
+	}
+	return r.is(isRelayed)
+}
+
+// returns notes that a slot which has stayed with a relay follows its device
+// again.
+func (r *row) returns(owner edition.Owner) {
+	if r.owner != owner {
+		r.owner = owner
+		r.clear(hasSent | isHeld)
+		r.set(mustRegister)
+	}
 }
 
 // reported notes that the upstream knows of v.

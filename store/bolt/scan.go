@@ -282,7 +282,7 @@ func (s *Store) dueAt(owner edition.Owner) search {
 func (s *Store) reportsTo(up uint32) search {
 	return search{
 		s:     s,
-		match: func(r *row) bool { return r.is(hasReport) && r.up == up },
+		match: func(r *row) bool { return r.is(hasReport) && !r.is(mustSettle) && r.up == up },
 		holds: func(c *chunk) bool { return c.reports > 0 },
 		index: func(tx *bbolt.Tx) []indexCursor {
 			return []indexCursor{{c: tx.Bucket(tableReports).Cursor(), prefix: binary.BigEndian.AppendUint32(nil, up)}}

@@ -8,7 +8,7 @@ func (s *Store) Sent(owner edition.Owner, u edition.Update) error {
 	defer s.mu.Unlock()
 	for _, e := range u {
 		a := s.app(e.Key)
-		if a == nil || !a.pending || e.Version > a.version || s.devices[e.UAID].Owner != owner {
+		if a == nil || !a.pending || e.Version > a.version || a.owner != owner {
 			continue
 		}
 		if !a.hasSent || e.Version > a.sent {
@@ -25,8 +25,10 @@ func (s *Store) Ack(owner edition.Owner, u edition.Update, state edition.AckStat
 	for _, e := range u {
 		a := s.app(e.Key)
 		switch {
-		case a == nil || s.devices[e.UAID].Owner != owner || owner == edition.Direct && state != edition.AckDelivered:
+		case a == nil || a.owner != owner || owner == edition.Direct && state != edition.AckDelivered:
 			n.Ignored++
+		case a.withdraws() && e.Version < a.version:
+			n.Late++
 		case a.hasHigh && e.Version <= a.high:
 			n.Late++
 			if state == edition.AckDelivered && a.relayed && e.Version == a.high {

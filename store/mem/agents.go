@@ -22,7 +22,7 @@ func (s *Store) Register(_ context.Context, r edition.Registration) error {
 	case !d.Proof.Equal(r.Proof):
 		return errProof
 	default:
-		d.move(r.Owner)
+		d.move(r.Owner, s.now())
 	}
 	d.Upstream, d.Seen = r.Upstream, s.now()
 	if r.Routes != nil {
@@ -47,19 +47,39 @@ func (s *Store) device(a edition.Agent) *device {
 }
 
 func (d *device) register(id edition.AppID, now time.Time) *app {
-	a := &app{key: edition.Key{UAID: d.UAID, AppID: id}, since: now}
+	a := &app{key: edition.Key{UAID: d.UAID, AppID: id}, owner: d.Owner, since: now}
 	d.apps[id] = a
 	return a
 }
 
 // move says that the device is now reached through owner: what is pending is
 // to be sent again.
-func (d *device) move(owner edition.Owner) {
+func (d *device) move(owner edition.Owner, now time.Time) {
 	for _, a := range d.apps {
-		a.held = false
-		a.hasSent = a.hasSent && d.Owner == owner
+		if !a.stays(owner, now) {
+			a.held = false
+			a.follow(owner)
+		}
 	}
 	d.Owner = owner
+}
+
+func (a *app) follow(owner edition.Owner) {
+	if a.owner != owner {
+		a.owner, a.hasSent, a.held = owner, false, false
+	}
+}
+
+// stays reports whether a slot does not move with its device: the relay that has
+// it is to be told that the message is withdrawn, or answers for it.
+func (a *app) stays(owner edition.Owner, now time.Time) bool {
+	switch {
+	case !a.key.AppID.IsSlot() || a.owner == edition.Direct || a.owner == owner:
+		return false
+	case a.pending && a.expires.After(now):
+		return a.withdraws()
+	}
+	return a.relayed
 }
 
 // Unregister implements edition.Store.
@@ -108,7 +128,7 @@ func (s *Store) Bind(_ context.Context, a edition.Agent) error {
 	case !d.Proof.Equal(a.Proof):
 		return errProof
 	default:
-		d.move(a.Owner)
+		d.move(a.Owner, s.now())
 	}
 	if a.Upstream != "" {
 		d.Upstream = a.Upstream
@@ -174,8 +194,8 @@ func (s *Store) Relay(_ context.Context, name, id string) (edition.Owner, error)
 		if r.id != id {
 			r.id = id
 			for _, d := range s.devices {
-				if d.Owner == owner {
-					d.move(owner)
+				for _, a := range d.apps {
+					a.held = a.held && a.owner != owner
 				}
 			}
 		}

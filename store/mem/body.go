@@ -58,7 +58,7 @@ func (s *Store) Urgent(u edition.Update, least edition.Urgency) (edition.Update,
 // room has the oldest messages of the lowest urgency make room for one more.
 func (s *Store) room(e edition.Event, b *edition.Body) error {
 	d := s.devices[e.UAID]
-	if b == nil || d == nil || !e.AppID.IsSlot() {
+	if b == nil || b.Withdrawn || d == nil || !e.AppID.IsSlot() {
 		return nil
 	}
 	var own []*app
@@ -71,6 +71,12 @@ func (s *Store) room(e edition.Event, b *edition.Body) error {
 		}
 	}
 	slices.SortFunc(own, func(a, b *app) int {
+		if a.body.Withdrawn != b.body.Withdrawn {
+			if a.body.Withdrawn {
+				return -1
+			}
+			return 1
+		}
 		if c := int(a.body.Urgency) - int(b.body.Urgency); c != 0 {
 			return c
 		}
@@ -95,13 +101,38 @@ func (s *Store) evict(a *app) {
 }
 
 // Withdraw implements edition.Store.
-func (s *Store) Withdraw(_ context.Context, e edition.Event) (withdrawn bool, err error) {
+func (s *Store) Withdraw(_ context.Context, e edition.Event) (withdrawn bool, relay edition.Owner, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.app(e.Key)
-	if a == nil || !e.AppID.IsSlot() || !a.pending || a.version > e.Version {
-		return false, nil
+	if s.failure != nil {
+		return false, edition.Direct, s.failure
 	}
-	s.evict(a)
-	return true, nil
+	a := s.app(e.Key)
+	if a == nil || !e.AppID.IsSlot() || !a.withdrawable(e.Version, s.now()) {
+		return false, edition.Direct, nil
+	}
+	if a.owner == edition.Direct {
+		s.evict(a)
+		return true, edition.Direct, nil
+	}
+	v := a.next(s.now())
+	if e.AppID.IsTopic() {
+		v = s.versions.Next(e.AppID, v)
+	}
+	a.overtake(edition.MaxVersion, gone)
+	a.version, a.since, a.body = v, s.now(), &edition.Body{Withdrawn: true}
+	a.pending, a.expired, a.held, a.keptOn = true, false, false, false
+	return true, a.owner, nil
+}
+
+// withdraws reports that what is pending says that a message was withdrawn.
+func (a *app) withdraws() bool { return a.pending && a.body != nil && a.body.Withdrawn }
+
+// withdrawable reports whether a slot holds a message at or below version v that
+// is not known to be delivered.
+func (a *app) withdrawable(v edition.Version, now time.Time) bool {
+	if a.pending {
+		return a.version <= v && !a.withdraws()
+	}
+	return a.relayed && a.keptOn && a.owner != edition.Direct && a.high <= v && a.expires.After(now)
 }

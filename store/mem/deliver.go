@@ -1,6 +1,7 @@
 package mem
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/edition-push/edition"
@@ -21,6 +22,10 @@ func (s *Store) deliver(r *edition.Receipt, i int, e edition.Event, how edition.
 	var body *edition.Body
 	if how.Bodies != nil {
 		body = how.Bodies[i]
+	}
+	if body != nil && body.Withdrawn && (!e.AppID.IsSlot() || how.Upstream == "") {
+		r.Resolve(i, edition.Result{Outcome: edition.OutcomeFailed, Err: errWithdrawn})
+		return
 	}
 	a := s.app(e.Key)
 	d := s.devices[e.UAID]
@@ -66,11 +71,19 @@ func (s *Store) deliver(r *edition.Receipt, i int, e edition.Event, how edition.
 	case s.failure != nil:
 		r.Resolve(i, edition.Result{Outcome: edition.OutcomeFailed, Err: s.failure})
 		return
+	case body != nil && body.Withdrawn && a.owner == edition.Direct:
+		s.settle(a, e.Version, false)
+		a.body, a.keptOn = nil, false
+		r.Resolve(i, delivered(e.Version))
+		return
 	default:
 		if err := s.room(e, body); err != nil {
 			s.sweep(a) // a slot that was just made goes
 			r.Resolve(i, edition.Result{Outcome: edition.OutcomeFailed, Err: err})
 			return
+		}
+		if body != nil && e.AppID.IsSlot() && !body.Withdrawn {
+			a.follow(d.Owner)
 		}
 		now := s.now()
 		a.version, a.since, a.expires = e.Version, now, now.Add(s.ttl)
@@ -78,7 +91,7 @@ func (s *Store) deliver(r *edition.Receipt, i int, e edition.Event, how edition.
 		if a.body, a.keptOn = body, body != nil && body.Receipt; body != nil && body.TTL > 0 {
 			a.expires = now.Add(body.TTL)
 		}
-		r.Fresh = append(r.Fresh, edition.Holder{Owner: s.devices[e.UAID].Owner, UAID: e.UAID})
+		r.Fresh = append(r.Fresh, edition.Holder{Owner: a.owner, UAID: e.UAID})
 	}
 	a.waiting = append(a.waiting, waiter{r, i, e.Version})
 	if how.Grace == 0 {
@@ -91,6 +104,8 @@ func (s *Store) deliver(r *edition.Receipt, i int, e edition.Event, how edition.
 		s.mu.Unlock()
 	})
 }
+
+var errWithdrawn = fmt.Errorf("%w: what is withdrawn is a message, and an upstream says so", edition.ErrMalformed)
 
 // next is the version that the server makes.
 func (a *app) next(now time.Time) edition.Version {

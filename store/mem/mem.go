@@ -62,6 +62,7 @@ type relay struct {
 // app is one registration and what is known of its versions.
 type app struct {
 	key     edition.Key
+	owner   edition.Owner   // its device's, unless it stays
 	version edition.Version // pending, or expired
 	pending bool
 	expired bool

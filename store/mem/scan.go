@@ -2,10 +2,10 @@ package mem
 
 import "github.com/edition-push/edition"
 
-// due returns the version of an app that is to be sent to its owner.
-func (s *Store) due(k edition.Key) (edition.Event, bool) {
+// due returns the version of an app that is to be sent to an owner.
+func (s *Store) due(owner edition.Owner, k edition.Key) (edition.Event, bool) {
 	a := s.app(k)
-	if a == nil || !a.pending || a.held {
+	if a == nil || a.owner != owner || !a.pending || a.held {
 		return edition.Event{}, false
 	}
 	return edition.Event{Key: k, Version: a.version}, true
@@ -16,12 +16,12 @@ func (s *Store) Pending(dst edition.Update, owner edition.Owner, uaid edition.UA
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.devices[uaid]
-	if d == nil || d.Owner != owner {
+	if d == nil {
 		return dst, nil
 	}
 	from := len(dst)
 	for id := range d.apps {
-		if e, ok := s.due(edition.Key{UAID: uaid, AppID: id}); ok {
+		if e, ok := s.due(owner, edition.Key{UAID: uaid, AppID: id}); ok {
 			dst = append(dst, e)
 		}
 	}
@@ -38,7 +38,7 @@ func (s *Store) Scan(dst edition.Update, owner edition.Owner, after edition.Key,
 			return dst, after, true, nil
 		}
 		after = k
-		if e, ok := s.due(k); ok && s.devices[k.UAID].Owner == owner {
+		if e, ok := s.due(owner, k); ok {
 			dst = append(dst, e)
 			limit--
 		}
@@ -53,7 +53,7 @@ func (s *Store) Due(dst []edition.Holder, after edition.Holder, limit int) ([]ed
 	keys := s.keys(edition.Key{})
 	for owner := after.Owner; int(owner) <= len(s.relays); owner++ {
 		for _, k := range keys {
-			if _, ok := s.due(k); !ok || s.devices[k.UAID].Owner != owner {
+			if _, ok := s.due(owner, k); !ok {
 				continue
 			}
 			h := edition.Holder{Owner: owner, UAID: k.UAID}.Party()

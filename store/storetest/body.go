@@ -44,10 +44,10 @@ func (f *fixture) body(e edition.Event, want *edition.Body) {
 
 func (f *fixture) withdraw(e edition.Event, want bool) {
 	f.Helper()
-	got, err := f.s.Withdraw(f.ctx(), e)
+	got, relay, err := f.s.Withdraw(f.ctx(), e)
 	f.ok(err)
-	if got != want {
-		f.Fatalf("withdrawing %v: %v", e, got)
+	if got != want || relay != edition.Direct {
+		f.Fatalf("withdrawing %v: %v, relay %d is to be told", e, got, relay)
 	}
 }
 

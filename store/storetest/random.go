@@ -79,6 +79,10 @@ func (m *machine) app(r *rapid.T) edition.Key {
 	return rapid.Custom(m.key).Filter(func(k edition.Key) bool { return !k.AppID.IsSlot() }).Draw(r, "app")
 }
 
+func (m *machine) slot(r *rapid.T) edition.Key {
+	return rapid.Custom(m.key).Filter(func(k edition.Key) bool { return k.AppID.IsSlot() }).Draw(r, "slot")
+}
+
 func (m *machine) owner(r *rapid.T) edition.Owner {
 	return rapid.SampledFrom(m.relays).Draw(r, "owner")
 }
@@ -213,6 +217,13 @@ func (m *machine) steps() map[string]func(*rapid.T) {
 				}, m)
 			}
 		},
+		"withdraw": func(r *rapid.T) {
+			e := event(m.slot(r), rapid.SampledFrom([]edition.Version{3, 9, edition.MaxVersion}).Draw(r, "version"))
+			same(r, func(s edition.Store) []any {
+				withdrawn, relay, err := s.Withdraw(ctx, e)
+				return []any{withdrawn, relay, err}
+			}, m)
+		},
 		"reported": func(r *rapid.T) {
 			u := m.update(r)
 			same(r, func(s edition.Store) error { return s.Reported(u) }, m)
@@ -280,6 +291,10 @@ func due(s edition.Store, limit int) []any {
 func (m *machine) bodies(r *rapid.T, u edition.Update) []*edition.Body {
 	all := make([]*edition.Body, len(u))
 	for i, e := range u {
+		if e.AppID.IsSlot() && rapid.IntRange(0, 4).Draw(r, "withdraws") == 0 {
+			all[i] = &edition.Body{TTL: TTL / 2, Withdrawn: true}
+			continue
+		}
 		if e.AppID.IsSlot() || rapid.IntRange(0, 4).Draw(r, "carries") == 0 {
 			all[i] = &edition.Body{
 				AppID:   edition.AppID{0, 6: 0x40, 8: 0x80},

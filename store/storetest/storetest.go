@@ -20,7 +20,7 @@ import (
 // Run tests a store. open returns an empty one, which commits without further
 // ado and is closed by the test's Cleanup.
 func Run(t *testing.T, open func(t *testing.T) edition.Store) {
-	for _, group := range []map[string]func(*fixture){deliverTests, ackTests, deviceTests, routeTests, scanTests, bodyTests, custodyTests, lastTests, raceTests} {
+	for _, group := range []map[string]func(*fixture){deliverTests, ackTests, deviceTests, routeTests, scanTests, bodyTests, custodyTests, withdrawTests, lastTests, raceTests} {
 		for name, test := range group {
 			t.Run(name, func(t *testing.T) { test(&fixture{T: t, s: open(t), proof: edition.Proof{1}}) })
 		}
