@@ -140,7 +140,7 @@ func TestWakeByPoll(t *testing.T) {
 				uaid := edition.NewUAID()
 				done := d.wake(t.Context(), wire.WakeRequest{UAID: &uaid})
 				if wait == "" {
-					for !d.peers[0].calls.queued() {
+					for !d.roster.Load().members[0].peer.calls.queued() {
 						time.Sleep(time.Millisecond)
 					}
 					ask()
@@ -165,7 +165,7 @@ func TestWakeMovesToTheWebSocket(t *testing.T) {
 	d := open(t, nil)
 	d.request(wire.PathUpdate, `{"relay":"r1"}`, relayToken)
 	done := d.wake(t.Context(), wire.WakeRequest{})
-	for !d.peers[0].calls.queued() {
+	for !d.roster.Load().members[0].peer.calls.queued() {
 		time.Sleep(time.Millisecond)
 	}
 	c := d.connect(relayToken)
@@ -232,7 +232,7 @@ func TestWakeAfterTheLastPoll(t *testing.T) {
 		if a := <-d.wake(t.Context(), wire.WakeRequest{}); !errors.Is(a.err, edition.ErrUnavailable) || time.Since(start) != 0 {
 			t.Error("waited for:", a.err, time.Since(start))
 		}
-		if d.peers[0].calls.queued() {
+		if d.roster.Load().members[0].peer.calls.queued() {
 			t.Error("what nobody waits for is still there")
 		}
 		d.http.CloseIdleConnections()
@@ -328,7 +328,7 @@ func TestWakeRace(t *testing.T) {
 	close(stop)
 	d.close() // ends those who wait for a message
 	relays.Wait()
-	if n := len(d.peers[0].calls.under); n != 0 {
+	if n := len(d.roster.Load().members[0].peer.calls.under); n != 0 {
 		t.Errorf("%d calls are left", n)
 	}
 }
