@@ -32,6 +32,7 @@ type Client struct {
 	link   link         // Guarded by mu; nil while not connected
 	agents []wire.Agent // Guarded by mu; who the next hello names
 	want   want         // Guarded by mu; what the next hello asks for
+	token  string       // Guarded by mu; what the next connection or request shows
 	state  State        // Guarded by mu
 }
 
@@ -77,7 +78,8 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{cfg: cfg, base: base, woken: make(chan struct{}, 1), agents: slices.Clone(cfg.Agents), state: State{Since: time.Now()}}
 	c.want = want{bodies: cfg.Bodies, urgency: cfg.Urgency}
-	c.rest = newRest(&c.cfg, base, p)
+	c.token = cfg.Token
+	c.rest = newRest(&c.cfg, base, p, c.shown)
 	c.dial = newDialer(&c.cfg, base, p)
 	return c, nil
 }
@@ -141,6 +143,25 @@ func (c *Client) stayAway(ctx context.Context, err error, pause, gap time.Durati
 // Wake ends the pause between two connections, if Run is in one: upstream was
 // heard of in another way. Calls that come often have an effect once a second.
 func (c *Client) Wake() { ring(c.woken) }
+
+// SetToken has the next connection show another token, and, where upstream is
+// polled, the next request. A connection that there is stays; a pause between
+// two of them ends.
+func (c *Client) SetToken(token string) {
+	c.mu.Lock()
+	same := token == c.token
+	c.token = token
+	c.mu.Unlock()
+	if !same {
+		c.Wake()
+	}
+}
+
+func (c *Client) shown() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.token
+}
 
 // connect makes one connection and serves it to its end.
 func (c *Client) connect(ctx context.Context) error {

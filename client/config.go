@@ -76,7 +76,7 @@ type Config struct {
 	// the connection carries registrations only.
 	Agents []wire.Agent
 	// Relay is the name of a relay that Token, or a client certificate,
-	// proves. StoreID and Custody go with its hello.
+	// proves; see also Client.SetToken. StoreID and Custody go with its hello.
 	Relay   string
 	Token   string
 	StoreID string

@@ -74,8 +74,8 @@ func plainDial(cfg *Config) dialFunc {
 // open connects and says hello. The caller serves the socket.
 func (d *dialer) open(ctx context.Context, c *Client) (*socket, error) {
 	header := make(http.Header)
-	if c.cfg.Token != "" {
-		header.Set("Authorization", "Bearer "+c.cfg.Token)
+	if token := c.shown(); token != "" {
+		header.Set("Authorization", "Bearer "+token)
 	}
 	conn, resp, err := d.ws.DialContext(ctx, d.url, header) //nolint:bodyclose // the body is in memory
 	if err != nil {

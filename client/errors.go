@@ -125,6 +125,8 @@ func closeFault(err error) error {
 			fmt.Errorf("%w: upstream restarts", edition.ErrUnavailable), after)}
 	case wire.CloseReplaced:
 		return fault(ReasonReplaced, "a newer connection has taken over")
+	case wire.CloseUnauthorized:
+		return &Error{Reason: ReasonRefused, Err: fmt.Errorf("%w: upstream does not accept the token or certificate of this relay any more", edition.ErrUnauthorized)}
 	case wire.CloseIdle:
 		return fault(ReasonIdle, "upstream wakes this device when there is something")
 	case websocket.CloseMessageTooBig:

@@ -18,10 +18,10 @@ import (
 type rest struct {
 	http  http.Client
 	base  string
-	token string
+	token func() string // what a request shows; empty: nothing
 }
 
-func newRest(cfg *Config, base, p *url.URL) *rest {
+func newRest(cfg *Config, base, p *url.URL, token func() string) *rest {
 	t := &http.Transport{
 		DialContext:            plainDial(cfg),
 		TLSHandshakeTimeout:    dialTimeout,
@@ -41,7 +41,7 @@ func newRest(cfg *Config, base, p *url.URL) *rest {
 	if cfg.Relay != "" {
 		t.MaxIdleConnsPerHost = 64
 	}
-	return &rest{base: base.String(), token: cfg.Token, http: http.Client{
+	return &rest{base: base.String(), token: token, http: http.Client{
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -65,8 +65,8 @@ func (r *rest) post(ctx context.Context, path string, wait time.Duration, in, ou
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
-	if r.token != "" {
-		req.Header.Set("Authorization", "Bearer "+r.token)
+	if token := r.token(); token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := r.http.Do(req)
 	if err != nil {

@@ -67,24 +67,60 @@ func (c *check) name(path, name string) {
 	}
 }
 
-// token reads a *_file key into the secret beside it.
+// token reads a *_file key into the secret beside it, and checks that secret.
 func (c *check) token(path string, secret *Secret, file string) {
-	if file == "" {
-		return
-	}
-	if *secret != "" {
+	switch {
+	case file == "":
+		if fault := secret.tokenFault(); fault != "" {
+			c.fault(path+".token", "%s", fault)
+		}
+	case *secret != "":
 		c.fault(path+".token", "given, and token_file as well: leave one away")
-		return
+	default:
+		var err error
+		if *secret, err = ReadTokens(file); err != nil {
+			c.fault(path+".token_file", "%v", err)
+		}
 	}
+}
+
+// maxTokens bounds the tokens of one party: the new one, the old one, and what
+// was forgotten.
+const maxTokens = 4
+
+// tokenFault says why a secret does not hold tokens, without quoting it. "" is
+// that it does, or is empty.
+func (s Secret) tokenFault() string {
+	lines := 0
+	for line := range strings.Lines(s.Reveal()) {
+		switch n := len(strings.Fields(line)); n {
+		case 0:
+		case 1:
+			lines++
+		default:
+			return "a line with spaces in it is not a token; it holds one token, or one a line"
+		}
+	}
+	if lines > maxTokens {
+		return fmt.Sprintf("%d lines are more than %d tokens", lines, maxTokens)
+	}
+	return ""
+}
+
+// ReadTokens reads a file of tokens, one a line. Errors do not quote it.
+func ReadTokens(file string) (Secret, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		c.fault(path+".token_file", "%v", err)
-		return
+		return "", err
 	}
-	*secret = Secret(strings.TrimSpace(string(text)))
-	if *secret == "" {
-		c.fault(path+".token_file", "%s is empty: it should hold the token", file)
+	secret := Secret(strings.TrimSpace(string(text)))
+	if secret == "" {
+		return "", fmt.Errorf("%s is empty: it should hold the token", file)
 	}
+	if fault := secret.tokenFault(); fault != "" {
+		return "", fmt.Errorf("%s: %s", file, fault)
+	}
+	return secret, nil
 }
 
 func (c *check) keyPair(path, cert, key string) {

@@ -60,7 +60,7 @@ type TLS struct {
 // by a client certificate.
 type Peer struct {
 	Name      string `yaml:"name"`
-	Token     Secret `yaml:"token,omitempty"`
+	Token     Secret `yaml:"token,omitempty"` // or several, one a line
 	TokenFile string `yaml:"token_file,omitempty"`
 	CertName  string `yaml:"cert_name,omitempty"` // common name or DNS name in the certificate
 	Custody   string `yaml:"custody,omitempty"`   // what a relay gets that asks for nothing; empty: device
@@ -71,7 +71,7 @@ type Upstream struct {
 	Name      string         `yaml:"name"` // known here and to devices that choose one; it stays in the data file
 	URL       string         `yaml:"url"`
 	Relay     string         `yaml:"relay,omitempty"` // this relay's name there; empty: the relay's name
-	Token     Secret         `yaml:"token,omitempty"`
+	Token     Secret         `yaml:"token,omitempty"` // of several lines the first
 	TokenFile string         `yaml:"token_file,omitempty"`
 	CAFile    string         `yaml:"ca_file,omitempty"`
 	CertFile  string         `yaml:"cert_file,omitempty"`

@@ -21,7 +21,7 @@ type Gateway struct {
 // token or by a client certificate.
 type Caller struct {
 	Name      string `yaml:"name"`
-	Token     Secret `yaml:"token,omitempty"`
+	Token     Secret `yaml:"token,omitempty"` // or several, one a line
 	TokenFile string `yaml:"token_file,omitempty"`
 	CertName  string `yaml:"cert_name,omitempty"` // common name or DNS name in the certificate
 	Rights    `yaml:",inline"`
@@ -101,8 +101,8 @@ func (g *Gateway) check(c *check, kinds map[string]string) {
 		switch {
 		case caller.Token == "" && caller.TokenFile == "" && caller.CertName == "":
 			c.fault(path, "no proof: give token_file or cert_name")
-		case caller.Token != "" && len(caller.Token) < minToken:
-			c.fault(path+".token_file", "the token is shorter than %d letters: it could be guessed", minToken)
+		case slices.ContainsFunc(caller.Token.Tokens(), func(t string) bool { return len(t) < minToken }):
+			c.fault(path+".token_file", "a token is shorter than %d letters: it could be guessed", minToken)
 		}
 		if caller.CertName != "" && g.TLS.ClientCAFile == "" {
 			c.fault(path+".cert_name", "needs gateway.tls.client_ca_file to check certificates with")

@@ -16,7 +16,8 @@ import (
 // said of it.
 func TestGatewayMistakes(t *testing.T) {
 	token := write(t, "token", "0123456789abcdef")
-	short := write(t, "short", "guess me")
+	short, twoLines := write(t, "short", "guess-me"), write(t, "two", "0123456789abcdef\n\nguess-me-too\n")
+	pem := write(t, "pem", "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA\n-----END PRIVATE KEY-----\n")
 	caller := func(rest string) string {
 		return "gateway: {callers: [{name: a, token_file: " + token + ", drivers: [udp], " + rest + "}]}"
 	}
@@ -32,7 +33,9 @@ func TestGatewayMistakes(t *testing.T) {
 		{"gateway: {callers: [{name: a}]}", `gateway.callers[0] (a): no proof: give token_file or cert_name`},
 		{"gateway: {callers: [{name: a}]}", `gateway.callers[0] (a).drivers: empty`},
 		{"gateway: {callers: [{name: 'a b', drivers: [udp], token_file: " + token + "}]}", `"a b" is not a name`},
-		{"gateway: {callers: [{name: a, token_file: " + short + "}]}", `(a).token_file: the token is shorter than 16`},
+		{"gateway: {callers: [{name: a, token_file: " + short + "}]}", `(a).token_file: a token is shorter than 16`},
+		{"gateway: {callers: [{name: a, token_file: " + twoLines + "}]}", `(a).token_file: a token is shorter than 16`},
+		{"gateway: {callers: [{name: a, token_file: " + pem + "}]}", `(a).token_file: ` + pem + `: a line with spaces in it is not a token`},
 		{"gateway: {callers: [{name: a, token_file: absent}]}", `(a).token_file: open absent`},
 		{"gateway: {callers: [{name: a, cert_name: a}]}", `(a).cert_name: needs gateway.tls.client_ca_file`},
 		{"gateway: {callers: [{name: a, driver: udp}]}", `gateway.callers[0].driver: no such key; did you mean drivers?`},

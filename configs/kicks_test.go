@@ -90,3 +90,24 @@ func TestChanged(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// TestChangedTokens tells tokens of upstreams from what else is there.
+func TestChangedTokens(t *testing.T) {
+	a, b := DefaultRelay(), DefaultRelay()
+	a.Upstreams = []Upstream{{Name: "one", Token: "t\nold"}, {Name: "two", Token: "u"}}
+	b.Upstreams = []Upstream{{Name: "one", Token: "t", TokenFile: "f"}, {Name: "two", Token: "u"}}
+	if got := Changed(a, b); got != nil {
+		t.Errorf("the token that is shown is the same: %v", got)
+	}
+	b.Upstreams[0].Token = "new"
+	if got := strings.Join(Changed(a, b), " "); got != UpstreamTokens {
+		t.Errorf("got %s", got)
+	}
+	b.Upstreams[0].Mode = "poll"
+	if got := strings.Join(Changed(a, b), " "); got != "upstreams "+UpstreamTokens {
+		t.Errorf("got %s", got)
+	}
+	if a.Upstreams[0].Token != "t\nold" {
+		t.Error("the configuration was changed")
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,8 @@ func TestMistakes(t *testing.T) {
 		{"server", "relays: [{name: x, token: t}, {name: x, token: u}]", `relays[1] (x).name: "x" is the name of relays[0] already`},
 		{"server", "relays: [{name: x, token_file: absent}]", `relays[0] (x).token_file: open absent`},
 		{"server", "relays: [{name: x, token_file: " + empty + "}]", `empty is empty: it should hold the token`},
+		{"server", "relays: [{name: x, token_file: " + write(t, "many", "a\nb\nc\nd\ne\n") + "}]", `many: 5 lines are more than 4 tokens`},
+		{"server", "relays: [{name: x, token: 't u'}]", `relays[0] (x).token: a line with spaces`},
 		{"server", "relays: [{name: x, token: t, token_file: " + token + "}]", `relays[0] (x).token: given, and token_file as well`},
 		{"server", "relays: [{name: x, token: t, custody: mine}]", `relays[0] (x).custody: "mine" is not one of device, relay`},
 		{"server", "relays: [{name: x, cert_name: x}]", `relays[0] (x).cert_name: needs tls.client_ca_file`},
@@ -225,6 +228,23 @@ func TestRelayFindsTokenBesideIt(t *testing.T) {
 	cfg, err := LoadRelay(Source{Set: map[string]any{"data": dir, "upstreams": []any{map[string]any{"url": "http://127.0.0.1:1"}}}})
 	if err != nil || cfg.Upstreams[0].Token.Reveal() != "tok" {
 		t.Errorf("%v %+v", err, cfg.Upstreams)
+	}
+}
+
+// TestTokensOneALine takes several tokens, of which the first is shown.
+func TestTokensOneALine(t *testing.T) {
+	cfg, err := LoadServer(Source{Set: map[string]any{"relays": []any{map[string]any{
+		"name": "x", "token_file": write(t, "two", "\n new \r\n\nold\n"),
+	}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := cfg.Relays[0].Token
+	if got := token.Tokens(); !slices.Equal(got, []string{"new", "old"}) || token.Token() != "new" {
+		t.Errorf("got %q, shown is %q", got, token.Token())
+	}
+	if none := Secret(""); none.Token() != "" || len(none.Tokens()) != 0 {
+		t.Error("an empty secret holds a token")
 	}
 }
 

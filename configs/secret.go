@@ -1,6 +1,9 @@
 package configs
 
-import "log/slog"
+import (
+	"log/slog"
+	"strings"
+)
 
 // hidden is what a secret prints as, everywhere.
 const hidden = "<secret>"
@@ -11,6 +14,18 @@ type Secret string
 
 // Reveal returns the value itself.
 func (s Secret) Reveal() string { return string(s) }
+
+// Tokens returns the tokens in the value, one a line: the first is the one to
+// be shown, all are accepted.
+func (s Secret) Tokens() []string { return strings.Fields(string(s)) }
+
+// Token returns the first of Tokens, or "".
+func (s Secret) Token() string {
+	for token := range strings.FieldsSeq(string(s)) {
+		return token
+	}
+	return ""
+}
 
 // String hides the value.
 func (s Secret) String() string {

@@ -16,20 +16,58 @@ import (
 	"github.com/edition-push/edition"
 )
 
-// caller is a Caller, and what is known of it beyond one request.
+// caller is a Caller as the configuration has it now. It is not changed but for
+// its rate: another one takes its place.
 type caller struct {
 	// Fixed after construction.
 	Caller
-	hash [sha256.Size]byte // of Token
+	hashes [][sha256.Size]byte // of Tokens
+	*party
 
 	mu   sync.Mutex
 	rate bucket // Guarded by mu.
+}
 
+// party is what is known of a caller beyond one request, as long as its name is
+// in the configuration.
+type party struct {
 	kicks []*kick // Guarded by outcomes.mu. The oldest first.
 }
 
-func newCaller(c Caller) *caller {
-	return &caller{Caller: c, hash: sha256.Sum256([]byte(c.Token)), rate: newBucket(c.Rate, c.Burst)}
+// newCaller makes a caller in the place of one with the same name, which may be
+// nil.
+func newCaller(c Caller, before *caller) *caller {
+	n := &caller{Caller: c, party: new(party), rate: newBucket(c.Rate, c.Burst)}
+	for _, token := range c.Tokens {
+		if token != "" {
+			n.hashes = append(n.hashes, sha256.Sum256([]byte(token)))
+		}
+	}
+	if before != nil {
+		n.party = before.party
+		if before.Rate == c.Rate && before.Burst == c.Burst {
+			before.mu.Lock()
+			n.rate = before.rate
+			before.mu.Unlock()
+		}
+	}
+	return n
+}
+
+// Reload says anew who may ask, and for what. What callers have asked for stays
+// theirs as long as they keep their names; kicks that were accepted are sent.
+// It is called by one goroutine at a time.
+func (g *Gateway) Reload(callers []Caller) {
+	before := *g.callers.Load()
+	list := make([]*caller, len(callers))
+	for i, c := range callers {
+		var old *caller
+		if j := slices.IndexFunc(before, func(o *caller) bool { return o.Name == c.Name }); j >= 0 {
+			old = before[j]
+		}
+		list[i] = newCaller(c, old)
+	}
+	g.callers.Store(&list)
 }
 
 // authenticate finds who calls. An address that has shown wrong tokens too
@@ -57,16 +95,18 @@ func (g *Gateway) authenticate(r *http.Request) (*caller, error) {
 
 func (g *Gateway) byToken(token string) (found *caller) {
 	hash := sha256.Sum256([]byte(token))
-	for _, c := range g.callers { // all of them, so that the time tells nothing
-		if subtle.ConstantTimeCompare(hash[:], c.hash[:]) == 1 && c.Token != "" {
-			found = c
+	for _, c := range *g.callers.Load() { // all of them, so that the time tells nothing
+		for i := range c.hashes {
+			if subtle.ConstantTimeCompare(hash[:], c.hashes[i][:]) == 1 {
+				found = c
+			}
 		}
 	}
 	return found
 }
 
 func (g *Gateway) byCert(cert *x509.Certificate) *caller {
-	for _, c := range g.callers {
+	for _, c := range *g.callers.Load() {
 		if c.CertName != "" && (cert.Subject.CommonName == c.CertName || slices.Contains(cert.DNSNames, c.CertName)) {
 			return c
 		}

@@ -40,7 +40,7 @@ type Options struct {
 	Kicks Kicks
 	// Routes returns how a device is kicked, none for one that is unknown.
 	Routes  func(edition.Holder) (edition.Routes, error)
-	Callers []Caller
+	Callers []Caller // at first, see Gateway.Reload
 	// Upstream is what an upstream may ask of this relay over the relay's own
 	// connection (Wake); without drivers it is nothing.
 	Upstream Rights
@@ -55,8 +55,11 @@ type Options struct {
 // Caller is a program that may ask for kicks. It proves itself by a bearer
 // token or by a client certificate.
 type Caller struct {
-	Name     string
-	Token    string // shown as "Authorization: Bearer …"; empty: not by token
+	Name string
+	// Tokens are those of which it shows one, as "Authorization: Bearer …":
+	// one as a rule, two while the old one gives way to the new one. None: not
+	// by token.
+	Tokens   []string
 	CertName string // common name or DNS name of its client certificate; empty: not by certificate
 	Rights
 }
@@ -91,13 +94,13 @@ type Gateway struct {
 	// Fixed after construction.
 	kicks    Kicks
 	routes   func(edition.Holder) (edition.Routes, error)
-	callers  []*caller
 	upstream *caller
 	guesses  *guesses
 	kept     *outcomes
 	log      *slog.Logger
 	m        *metrics
 
+	callers  atomic.Pointer[[]*caller] // see Reload
 	draining atomic.Bool
 }
 
@@ -112,14 +115,13 @@ func New(o Options) *Gateway {
 	g := &Gateway{
 		kicks: o.Kicks, routes: o.Routes, log: o.Log,
 		guesses: newGuesses(), kept: newOutcomes(o.Keep, o.Outcomes),
-		upstream: newCaller(Caller{Name: "upstream", Rights: o.Upstream}),
+		upstream: newCaller(Caller{Name: "upstream", Rights: o.Upstream}, nil),
 	}
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)
 	}
-	for _, c := range o.Callers {
-		g.callers = append(g.callers, newCaller(c))
-	}
+	g.callers.Store(new([]*caller))
+	g.Reload(o.Callers)
 	g.m = newMetrics(o.Metrics, g.kept.size)
 	return g
 }
@@ -202,7 +204,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, c *caller) (wir
 
 func (g *Gateway) get(w http.ResponseWriter, c *caller, id string) {
 	k := g.kept.get(id)
-	if k == nil || k.caller != c {
+	if k == nil || k.caller.party != c.party {
 		wire.WriteProblem(w, fmt.Errorf("%w: no such kick of this caller, or it is no longer kept", edition.ErrNotFound))
 		return
 	}

@@ -109,8 +109,8 @@ func options(k gateway.Kicks) gateway.Options {
 			}, nil
 		},
 		Callers: []gateway.Caller{
-			{Name: "hq", Token: tokenHQ, Rights: gateway.Rights{Drivers: []string{"udp", "fcm", "strict"}}},
-			{Name: "other", Token: tokenOther, Rights: gateway.Rights{
+			{Name: "hq", Tokens: []string{tokenHQ}, Rights: gateway.Rights{Drivers: []string{"udp", "fcm", "strict"}}},
+			{Name: "other", Tokens: []string{tokenOther}, Rights: gateway.Rights{
 				Drivers: []string{"udp", "gw", "strict"}, Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}, Confirmed: true,
 			}},
 		},

@@ -105,6 +105,14 @@ func (r *Relay) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// SetToken has the next connection to an upstream show another token. The one
+// that there is stays. An upstream that there is not is left out.
+func (r *Relay) SetToken(upstream, token string) {
+	if u := r.named(upstream); u != nil {
+		u.client.SetToken(token)
+	}
+}
+
 // Delivered is a doorbell: devices have acknowledged something. It does not
 // block.
 func (r *Relay) Delivered() {

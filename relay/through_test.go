@@ -96,7 +96,7 @@ func newRelay(t *testing.T, up relay.Upstream, relays ...session.Relay) *node {
 	return n
 }
 
-var northern = session.Relay{Name: "north", Token: "sesame"}
+var northern = session.Relay{Name: "north", Tokens: []string{"sesame"}}
 
 // put sends a version and returns the status.
 func put(t *testing.T, endpoint string, v edition.Version) int {

@@ -2,82 +2,15 @@ package session
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
-	"sync"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/wire"
 )
-
-// Relay is one relay that may connect.
-type Relay struct {
-	Name     string
-	Token    string // shown as "Authorization: Bearer …"; empty: not by token
-	CertName string // common name or DNS name of its client certificate; empty: not by certificate
-	Custody  string // wire.CustodyDevice or wire.CustodyRelay when its hello does not say; empty: device
-}
-
-// peer is a relay, and what is known of it beyond one connection.
-type peer struct {
-	// Fixed after construction.
-	Relay
-	hash   [sha256.Size]byte // of Token
-	shares []*peer           // all that have this token, in the order of the configuration
-
-	calls calls
-
-	mu      sync.Mutex
-	owner   edition.Owner // Guarded by mu. Direct until the store was asked.
-	storeID string        // Guarded by mu. Of the relay's own store.
-	custody string        // Guarded by mu. What its last hello or poll got.
-	after   edition.Key   // Guarded by mu. Where its next poll goes on.
-}
-
-func newPeer(r Relay) *peer {
-	if r.Custody == "" {
-		r.Custody = wire.CustodyDevice
-	}
-	return &peer{Relay: r, hash: sha256.Sum256([]byte(r.Token)), custody: r.Custody}
-}
-
-// share notes which relays have a token in common: each is told by the name
-// that it says.
-func share(peers []*peer) {
-	for _, p := range peers {
-		p.shares = []*peer{p}
-		if p.Token == "" {
-			continue
-		}
-		p.shares = nil
-		for _, q := range peers {
-			if q.Token == p.Token {
-				p.shares = append(p.shares, q)
-			}
-		}
-	}
-}
-
-// named returns the relay of a name among those that what was shown proves, or
-// nil.
-func (p *peer) named(name string) *peer {
-	if p == nil {
-		return nil
-	}
-	for _, q := range p.shares {
-		if q.Name == name {
-			return q
-		}
-	}
-	return nil
-}
 
 // caller is who speaks: a device, or an authenticated relay.
 type caller struct {
@@ -87,36 +20,6 @@ type caller struct {
 }
 
 func (by caller) relay() bool { return by.peer != nil }
-
-// authenticate finds the relay that a request comes from: nil for a device; of
-// several that share a token the first, until it says its name. A bearer token that is none of ours is ErrUnauthorized, and never a device.
-func (s *Server) authenticate(r *http.Request) (*peer, error) {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if strings.EqualFold(scheme, "Bearer") {
-		hash := sha256.Sum256([]byte(strings.TrimSpace(token)))
-		var found *peer
-		for _, p := range s.peers { // all of them, so that the time tells nothing
-			if subtle.ConstantTimeCompare(hash[:], p.hash[:]) == 1 && p.Token != "" {
-				found = p.shares[0]
-			}
-		}
-		if found == nil {
-			s.m.refuse(reasonToken)
-			return nil, fmt.Errorf("%w: the bearer token is not a relay's", edition.ErrUnauthorized)
-		}
-		return found, nil
-	}
-	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
-		return nil, nil
-	}
-	cert := r.TLS.VerifiedChains[0][0]
-	for _, p := range s.peers {
-		if p.CertName != "" && (cert.Subject.CommonName == p.CertName || slices.Contains(cert.DNSNames, p.CertName)) {
-			return p, nil
-		}
-	}
-	return nil, nil
-}
 
 // name checks that a relay says its own name, and returns its number. id is
 // that of its store; empty leaves the one known.
@@ -145,10 +48,10 @@ func (s *Server) name(ctx context.Context, p *peer, name, id string) (edition.Ow
 
 // Below reports whether a relay with a store of this ID is connected here.
 func (s *Server) Below(store string) bool {
-	for _, p := range s.peers {
-		p.mu.Lock()
-		owner, id := p.owner, p.storeID
-		p.mu.Unlock()
+	for _, m := range s.roster.Load().members {
+		m.mu.Lock()
+		owner, id := m.owner, m.storeID
+		m.mu.Unlock()
 		if id == store && owner != edition.Direct && s.hub.Connected(edition.Holder{Owner: owner}) {
 			return true
 		}
@@ -170,16 +73,16 @@ func (p *peer) report(store string, apply func() error) (stale bool, err error) 
 
 // grant settles the custody that a relay gets.
 func (p *peer) grant(asked string) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	switch asked {
 	case "":
-		asked = p.Custody
+		asked = p.fallback
 	case wire.CustodyDevice, wire.CustodyRelay:
 	default:
 		return "", fmt.Errorf(`%w: custody %.20q is neither "device" nor "relay"`, edition.ErrMalformed, asked)
 	}
-	p.mu.Lock()
 	p.custody = asked
-	p.mu.Unlock()
 	return asked, nil
 }
 

@@ -110,7 +110,7 @@ func TestProofs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	device, relay, other := caller{}, caller{peer: s.peers[0], owner: n}, caller{peer: s.peers[1], owner: n + 1}
+	device, relay, other := caller{}, caller{peer: s.roster.Load().members[0].peer, owner: n}, caller{peer: s.roster.Load().members[1].peer, owner: n + 1}
 	right, wrong := v.proof(), direct.proof()
 	for _, tt := range []struct {
 		name   string
@@ -128,7 +128,7 @@ func TestProofs(t *testing.T) {
 		{"none, of the relay it is bound to", relay, v.UAID, nil, false, nil},
 		{"none, of another relay", other, v.UAID, nil, false, edition.ErrUnauthorized},
 		{"none, of a relay, for one that is here", relay, direct.UAID, nil, false, edition.ErrUnauthorized},
-		{"none, of a relay without a name", caller{peer: s.peers[0]}, direct.UAID, nil, false, edition.ErrUnauthorized},
+		{"none, of a relay without a name", caller{peer: s.roster.Load().members[0].peer}, direct.UAID, nil, false, edition.ErrUnauthorized},
 		{"unknown", device, edition.NewUAID(), &right, false, edition.ErrNotFound},
 		{"unknown, none", device, edition.NewUAID(), nil, false, edition.ErrUnauthorized},
 	} {

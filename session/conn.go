@@ -27,7 +27,7 @@ type conn struct {
 	ws      *websocket.Conn // read from; frames are written by send
 	net     net.Conn
 	raw     syscall.RawConn // nil when it cannot be written to without blocking (TLS)
-	peer    *peer           // nil: a device
+	badge   *badge          // what a relay has shown; nil: a device
 	workers chan struct{}   // of a relay: bounds its messages being worked on
 
 	// Of a device that speaks another protocol; nil: edition.v1. It may become
@@ -35,7 +35,7 @@ type conn struct {
 	talk Talk
 
 	// Owned by the goroutine in serve.
-	self   *peer  // which of those that share peer's token it is: peer until its hello
+	self   *peer  // which of those that its badge proves it is: the first until its hello
 	store  string // the ID of the relay's own store, as its hello said
 	rate   bucket
 	faults uint8
@@ -63,15 +63,15 @@ type conn struct {
 	slot, at int32 // Guarded by the wheel.
 }
 
-func newConn(s *Server, ws *websocket.Conn, p *peer) *conn {
-	c := &conn{s: s, ws: ws, net: ws.NetConn(), peer: p, self: p}
+func newConn(s *Server, ws *websocket.Conn, b *badge, p *peer) *conn {
+	c := &conn{s: s, ws: ws, net: ws.NetConn(), badge: b, self: p}
 	if sc, ok := c.net.(syscall.Conn); ok && canTryWrite {
 		c.raw, _ = sc.SyscallConn() // nil is fine
 	}
 	c.rate = bucket{tokens: float32(s.limits.Burst), last: s.clock()}
-	c.board = newBoard(p != nil)
-	c.bodies = p != nil
-	if p != nil {
+	c.board = newBoard(b != nil)
+	c.bodies = b != nil
+	if b != nil {
 		c.workers = make(chan struct{}, relayWorkers)
 	}
 	c.read.Store(s.now.Load())
@@ -86,7 +86,7 @@ func newConn(s *Server, ws *websocket.Conn, p *peer) *conn {
 // window bounds the UPDATEs in flight: a device's by its UAIDs, a relay's by
 // the limit.
 func (c *conn) window() int {
-	if c.peer == nil {
+	if c.badge == nil {
 		return 0
 	}
 	return c.s.limits.Window
@@ -248,7 +248,7 @@ func (c *conn) detach(uaids []edition.UAID) {
 }
 
 func (c *conn) gauge() prometheus.Gauge {
-	if c.peer != nil {
+	if c.badge != nil {
 		return c.s.m.relays
 	}
 	return c.s.m.devices

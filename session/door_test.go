@@ -106,8 +106,8 @@ func options(st edition.Store) Options {
 	return Options{
 		Hub: hub.New(hub.Options{Store: st}), Store: st, Registrar: &registrar{Store: st},
 		Relays: []Relay{
-			{Name: "r1", Token: relayToken},
-			{Name: "r2", Token: otherToken, Custody: wire.CustodyRelay, CertName: "r2.example"},
+			{Name: "r1", Tokens: []string{relayToken}},
+			{Name: "r2", Tokens: []string{otherToken}, Custody: wire.CustodyRelay, CertName: "r2.example"},
 		},
 		CheckKick: checkKick, Metrics: prometheus.NewRegistry(),
 		Log: slog.New(slog.DiscardHandler),

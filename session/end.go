@@ -67,9 +67,9 @@ func (c *conn) leave() {
 func (c *conn) clear() (owner edition.Owner, linked *peer, uaids []edition.UAID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.peer == nil {
+	if c.badge == nil {
 		uaids = c.board.all()
 	}
-	c.board = newBoard(c.peer != nil)
+	c.board = newBoard(c.badge != nil)
 	return c.owner, c.linked, uaids
 }

@@ -194,7 +194,7 @@ func (c *conn) stall(f *flight, sc *scratch, walk scan, err error) {
 		}
 	}
 	c.board.launch(f, sc.uaids, nil, nil)
-	if c.peer != nil {
+	if c.badge != nil {
 		for uaid, e := range c.board.many {
 			if e.flight == f {
 				c.board.release(uaid, e)

@@ -90,7 +90,7 @@ func short(s string) string {
 // that sends more.
 func (c *conn) allow() bool {
 	l := &c.s.limits
-	if c.peer != nil || l.Rate < 0 || c.rate.take(c.s.clock(), l.Rate, l.Burst) {
+	if c.badge != nil || l.Rate < 0 || c.rate.take(c.s.clock(), l.Rate, l.Burst) {
 		return true
 	}
 	err := fmt.Errorf("%w: more than %g messages a second after a burst of %d", edition.ErrTooMany, l.Rate, l.Burst)
@@ -104,7 +104,7 @@ func (c *conn) allow() bool {
 // follows, as far as its workers reach. The function may not use what the
 // message was read into.
 func (c *conn) work(do func(ctx context.Context)) {
-	if c.peer == nil {
+	if c.badge == nil {
 		ctx, cancel := context.WithTimeout(c.s.base, patience)
 		defer cancel()
 		do(ctx)
@@ -145,7 +145,7 @@ func (c *conn) onAck(m *wire.Message) {
 
 // onRefuse notes what a relay does not know.
 func (c *conn) onRefuse(m *wire.Message) {
-	if c.peer == nil {
+	if c.badge == nil {
 		c.refuse(fmt.Errorf("%w: only a relay refuses updates", edition.ErrForbidden), wire.TypeRefuse)
 		return
 	}
@@ -210,7 +210,7 @@ func (c *conn) named(m *wire.Message) (edition.Owner, edition.Update) {
 		}
 		return c.owner, u
 	}
-	if c.peer != nil {
+	if c.badge != nil {
 		if c.owner == edition.Direct {
 			return c.owner, nil // no hello, nothing was sent
 		}
@@ -232,7 +232,7 @@ func (c *conn) named(m *wire.Message) (edition.Owner, edition.Update) {
 }
 
 func (c *conn) ackState(state string) (edition.AckState, error) {
-	if c.peer == nil {
+	if c.badge == nil {
 		return ackState(state, nil)
 	}
 	return ackState(state, c.self)

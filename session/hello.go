@@ -224,7 +224,7 @@ func (s *Server) evict(uaid edition.UAID) {
 func (c *conn) onHello(m *wire.Message) {
 	c.greet()
 	switch {
-	case c.peer != nil || m.Relay != "":
+	case c.badge != nil || m.Relay != "":
 		c.onRelayHello(m)
 	default:
 		if err := c.ask(m); err != nil {

@@ -16,7 +16,7 @@ func (c *conn) stir() { c.stirred.Store(c.s.now.Load()) }
 // restless reports whether it is time to see if a device may sleep.
 func (c *conn) restless(now time.Duration) bool {
 	limit := c.s.limits.IdleClose
-	return limit > 0 && c.peer == nil && now-time.Duration(c.stirred.Load()) >= limit
+	return limit > 0 && c.badge == nil && now-time.Duration(c.stirred.Load()) >= limit
 }
 
 // lull closes a connection that has been idle, when nothing is in flight and

@@ -23,6 +23,7 @@ const (
 	reasonIdle      reason = "idle"      // the device can be woken
 	reasonTalk      reason = "protocol"  // as the device's protocol has it
 	reasonReplaced  reason = "replaced"  // a newer connection took the last UAID
+	reasonRevoked   reason = "revoked"   // what the relay has shown counts no more
 	reasonDrain     reason = "drain"     // the server shuts down
 	reasonBinary    reason = "binary"    // a binary frame
 	reasonUTF8      reason = "utf8"      // text that is not UTF-8

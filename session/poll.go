@@ -182,6 +182,10 @@ func (p *poll) run(q *request, wait time.Duration) (edition.Update, error) {
 	if err != nil || len(u) > 0 || p.called() {
 		return u, err
 	}
+	again, err := p.s.stands(q.badge, p.by.peer)
+	if err != nil {
+		return nil, err
+	}
 	p.s.m.polls.Inc()
 	defer p.s.m.polls.Dec()
 	timer := time.NewTimer(wait)
@@ -189,6 +193,11 @@ func (p *poll) run(q *request, wait time.Duration) (edition.Update, error) {
 	for {
 		select {
 		case <-p.bell:
+		case <-again:
+			if again, err = p.s.stands(q.badge, p.by.peer); err != nil {
+				return nil, err
+			}
+			continue
 		case <-timer.C:
 			return nil, nil
 		case <-p.s.draining:

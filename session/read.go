@@ -40,7 +40,7 @@ func (s *Server) webSocket(w http.ResponseWriter, r *http.Request) {
 		wire.WriteProblem(w, fmt.Errorf("%w: use GET", edition.ErrMethod))
 		return
 	}
-	p, err := s.authenticate(r)
+	b, p, err := s.authenticate(r)
 	if err == nil && s.isDraining() {
 		s.m.refuse(reasonStopping)
 		err = errDraining
@@ -53,8 +53,8 @@ func (s *Server) webSocket(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // answered by Error
 	}
-	c := newConn(s, ws, p)
-	if p == nil && s.talks(r, ws) {
+	c := newConn(s, ws, b, p)
+	if b == nil && s.talks(r, ws) {
 		c.talk, c.bodies = s.talk(&Device{c}), true
 	}
 	if !s.wheel.add(c) { // Run has ended
@@ -62,6 +62,9 @@ func (s *Server) webSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.gauge().Inc()
+	if b != nil {
+		c.recheck()
+	}
 	c.serve(true)
 }
 
@@ -140,7 +143,7 @@ func (c *conn) next(kind int, r io.Reader) (deep bool) {
 	in := inboxes.Get().(*inbox)
 	defer in.free()
 	limit := c.s.limits.Message
-	if c.peer != nil {
+	if c.badge != nil {
 		limit = c.s.limits.RelayMessage
 	}
 	if err := in.read(r, limit); err != nil {

@@ -64,7 +64,7 @@ func (c *conn) register(ctx context.Context, kind string, q *wire.RegisterReques
 func (c *conn) take(uaid edition.UAID) {
 	c.greet()
 	switch {
-	case c.peer != nil:
+	case c.badge != nil:
 		c.ringAll([]edition.UAID{uaid}) // what was pending has moved here
 	case !c.holds(uaid):
 		c.hold([]edition.UAID{uaid})

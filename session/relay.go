@@ -53,9 +53,9 @@ var errNoName = fmt.Errorf("%w: a relay first says its name", edition.ErrConflic
 func (c *conn) enter(m *wire.Message) (custody string, err error) {
 	ctx, cancel := context.WithTimeout(c.s.base, patience)
 	defer cancel()
-	self := c.peer.named(m.Relay)
+	self := c.s.roster.Load().who(c.badge, m.Relay)
 	if self != nil && self != c.self && c.caller().owner != edition.Direct {
-		return "", fmt.Errorf("%w: this connection is that of relay %.64q", edition.ErrConflict, c.self.Name)
+		return "", fmt.Errorf("%w: this connection is that of relay %.64q", edition.ErrConflict, c.self.name)
 	}
 	owner, err := c.s.name(ctx, self, m.Relay, m.Store)
 	if err != nil {
@@ -68,6 +68,7 @@ func (c *conn) enter(m *wire.Message) (custody string, err error) {
 	if !c.own(owner, self) {
 		return custody, nil
 	}
+	c.recheck()
 	self.calls.attach(c)
 	party := edition.Holder{Owner: owner}
 	c.s.hub.Attach(party, c)

@@ -329,7 +329,7 @@ func TestRelayOverflow(t *testing.T) {
 // say, over both transports, and one connection is one relay's.
 func TestSharedToken(t *testing.T) {
 	d := open(t, func(o *Options) {
-		o.Relays = []Relay{{Name: "r1", Token: relayToken}, {Name: "r2", Token: relayToken, Custody: wire.CustodyRelay}, {Name: "r3", Token: otherToken}}
+		o.Relays = []Relay{{Name: "r1", Tokens: []string{relayToken}}, {Name: "r2", Tokens: []string{relayToken}, Custody: wire.CustodyRelay}, {Name: "r3", Tokens: []string{otherToken}}}
 	})
 	first, second := d.asRelay("r1", relayToken, wire.CustodyDevice), d.asRelay("r2", relayToken, wire.CustodyRelay)
 	second.say(`{"type":"hello","relay":"r1"}`)
@@ -389,7 +389,7 @@ func TestReportsOfALostStore(t *testing.T) {
 		}
 	}
 	// On a connection that has not noticed yet that it was replaced.
-	if err := d.ownReport(d.peers[0], "one", owner, edition.Update(u), edition.AckStored); err != nil {
+	if err := d.ownReport(d.roster.Load().members[0].peer, "one", owner, edition.Update(u), edition.AckStored); err != nil {
 		t.Error(err)
 	}
 	if body := poll("two"); !strings.Contains(body, v.UAID.String()) {

@@ -17,9 +17,10 @@ import (
 
 // request is a REST request whose body was read.
 type request struct {
-	ctx  context.Context
-	by   caller
-	body []byte
+	ctx   context.Context
+	by    caller
+	badge *badge // what a relay has shown
+	body  []byte
 }
 
 // decode reads the body into v.
@@ -64,7 +65,7 @@ func (s *Server) try(w http.ResponseWriter, r *http.Request, kind string, do fun
 		w.Header().Set("Allow", http.MethodPost)
 		return 0, nil, fmt.Errorf("%w: use POST", edition.ErrMethod)
 	}
-	p, err := s.authenticate(r)
+	b, p, err := s.authenticate(r)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -76,7 +77,7 @@ func (s *Server) try(w http.ResponseWriter, r *http.Request, kind string, do fun
 		return 0, nil, fmt.Errorf("%w: use application/json", edition.ErrMediaType)
 	}
 	limit := s.limits.Message
-	if p != nil {
+	if b != nil {
 		limit = s.limits.RelayMessage
 	}
 	body, err := readBody(w, r, limit)
@@ -86,7 +87,7 @@ func (s *Server) try(w http.ResponseWriter, r *http.Request, kind string, do fun
 		}
 		return 0, nil, err
 	}
-	return do(&request{ctx: r.Context(), by: caller{peer: p, from: remoteText(r.RemoteAddr)}, body: body})
+	return do(&request{ctx: r.Context(), by: caller{peer: p, from: remoteText(r.RemoteAddr)}, badge: b, body: body})
 }
 
 func readBody(w http.ResponseWriter, r *http.Request, limit int) ([]byte, error) {
@@ -109,9 +110,9 @@ func (s *Server) named(q *request, name, id string) (err error) {
 		return nil
 	}
 	if name == "" {
-		name = q.by.peer.Name
+		name = q.by.peer.name
 	}
-	p := q.by.peer.named(name)
+	p := s.roster.Load().who(q.badge, name)
 	if q.by.owner, err = s.name(q.ctx, p, name, id); err == nil {
 		q.by.peer = p
 	}

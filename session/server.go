@@ -25,7 +25,7 @@ type Options struct {
 	Hub       *hub.Hub
 	Store     edition.Store
 	Registrar edition.Registrar
-	Relays    []Relay
+	Relays    []Relay // at first, see Server.Reload
 	// CheckKick turns what a device says about how to wake it into routes, or
 	// says why the operator does not allow them. from is the device's address,
 	// size that of its message in bytes. nil: nobody can be kicked.
@@ -56,7 +56,6 @@ type Server struct {
 	hub       *hub.Hub
 	store     edition.Store
 	registrar edition.Registrar
-	peers     []*peer
 	checkKick func(json.RawMessage, netip.Addr, int) (edition.Routes, error)
 	way       func() []string
 	sendCodes func(edition.Holder)
@@ -69,6 +68,8 @@ type Server struct {
 	rates     *rates // of registrations
 	guesses   *rates // of codes
 	started   time.Time
+
+	roster atomic.Pointer[roster] // see Reload
 
 	base     context.Context // ends with Run; for what outlives a message
 	stop     context.CancelFunc
@@ -94,10 +95,7 @@ func New(o Options) *Server {
 	if s.way == nil {
 		s.way = func() []string { return []string{s.store.ID()} }
 	}
-	for _, r := range o.Relays {
-		s.peers = append(s.peers, newPeer(r))
-	}
-	share(s.peers)
+	s.roster.Store(newRoster(o.Relays, nil))
 	s.base, s.stop = context.WithCancel(context.Background())
 	s.rates = newRates("registrations", s.limits.RegisterRate, s.limits.RegisterBurst)
 	s.guesses = newRates("codes", guessRate, guessBurst)

@@ -84,11 +84,11 @@ func (s *Server) openStream(w http.ResponseWriter, r *http.Request) (*stream, *a
 	if accept := r.Header.Get("Accept"); accept != "" && !strings.Contains(accept, "text/event-stream") && !strings.Contains(accept, "*/*") {
 		return nil, nil, fmt.Errorf("%w: this is a stream of text/event-stream", edition.ErrMediaType)
 	}
-	p, err := s.authenticate(r)
+	b, _, err := s.authenticate(r)
 	if err != nil {
 		return nil, nil, err
 	}
-	if p != nil {
+	if b != nil {
 		return nil, nil, fmt.Errorf("%w: an event stream is for devices; a relay opens a WebSocket or polls", edition.ErrForbidden)
 	}
 	if s.isDraining() {

@@ -34,8 +34,8 @@ const (
 // here, ErrUnavailable for one that is not connected or does not answer within
 // wire.MaxWake, ErrTooMany when it has too much to answer already.
 func (s *Server) Wake(ctx context.Context, relay string, req wire.WakeRequest) (wire.WakeResult, error) {
-	i := slices.IndexFunc(s.peers, func(p *peer) bool { return p.Name == relay })
-	if i < 0 {
+	p := s.roster.Load().named(relay)
+	if p == nil {
 		return wire.WakeResult{}, fmt.Errorf("%w: no relay is called %.64q here", edition.ErrNotFound, relay)
 	}
 	text, err := json.Marshal(req)
@@ -44,7 +44,7 @@ func (s *Server) Wake(ctx context.Context, relay string, req wire.WakeRequest) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, wire.MaxWake)
 	defer cancel()
-	res, err := s.peers[i].calls.ask(ctx, s.clock(), text)
+	res, err := p.calls.ask(ctx, s.clock(), text)
 	result := "answered"
 	if err != nil {
 		result = "failed"
@@ -230,7 +230,7 @@ func (c *conn) call(id uint64, text []byte) {
 // onWoken takes a relay's answer.
 func (c *conn) onWoken(m *wire.Message) {
 	switch {
-	case c.peer == nil:
+	case c.badge == nil:
 		c.refuse(errNotAsked, wire.TypeWoken)
 	case c.caller().owner == edition.Direct:
 		c.refuse(errNoName, wire.TypeWoken)

@@ -141,7 +141,7 @@ func TestWakeByPoll(t *testing.T) {
 				uaid := edition.NewUAID()
 				done := d.wake(t.Context(), wire.WakeRequest{UAID: &uaid})
 				if wait == "" {
-					d.eventually("it waits for a poll", d.peers[0].calls.queued)
+					d.eventually("it waits for a poll", d.roster.Load().members[0].peer.calls.queued)
 					ask()
 				}
 				var resp wire.UpdateResponse
@@ -164,7 +164,7 @@ func TestWakeMovesToTheWebSocket(t *testing.T) {
 	d := open(t, nil)
 	d.request(wire.PathUpdate, `{"relay":"r1"}`, relayToken)
 	done := d.wake(t.Context(), wire.WakeRequest{})
-	d.eventually("it waits for a poll", d.peers[0].calls.queued)
+	d.eventually("it waits for a poll", d.roster.Load().members[0].peer.calls.queued)
 	c := d.connect(relayToken)
 	c.say(wire.Message{Type: wire.TypeHello, Relay: "r1", Store: "store-of-r1"})
 	m := <-c.in
@@ -229,7 +229,7 @@ func TestWakeAfterTheLastPoll(t *testing.T) {
 		if a := <-d.wake(t.Context(), wire.WakeRequest{}); !errors.Is(a.err, edition.ErrUnavailable) || time.Since(start) != 0 {
 			t.Error("waited for:", a.err, time.Since(start))
 		}
-		if d.peers[0].calls.queued() {
+		if d.roster.Load().members[0].peer.calls.queued() {
 			t.Error("what nobody waits for is still there")
 		}
 		d.http.CloseIdleConnections()
@@ -325,7 +325,7 @@ func TestWakeRace(t *testing.T) {
 	close(stop)
 	d.close() // ends those who wait for a message
 	relays.Wait()
-	if n := len(d.peers[0].calls.under); n != 0 {
+	if n := len(d.roster.Load().members[0].peer.calls.under); n != 0 {
 		t.Errorf("%d calls are left", n)
 	}
 }

@@ -61,6 +61,9 @@ const (
 	// CloseRestart tells a client to come back later; the reason is the
 	// number of seconds to wait (IANA: 1012 Service Restart).
 	CloseRestart = 1012
+	// CloseUnauthorized tells a relay that its token or certificate counts no
+	// more.
+	CloseUnauthorized = 4401
 	// CloseReplaced tells that a newer connection took over its last UAID.
 	CloseReplaced = 4409
 	// CloseIdle tells a device that it may sleep: the server will wake it.

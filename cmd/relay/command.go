@@ -23,9 +23,11 @@ are made above, while how a device is woken never leaves the relay.
 While upstream is away the relay goes on serving its devices; new registrations
 are answered 503.
 
-SIGHUP reads the configuration again and takes up, without closing a
-connection, what has changed of the kick drivers, the certificates of the
-listener and the log level. A file with a fault changes nothing.`,
+SIGHUP reads the configuration again and takes up what has changed of the kick
+drivers, the certificates of the listener, the relays behind it and their
+tokens, its own tokens for its upstreams, the callers of the gateway, and the
+log level. No connection is closed but that of a relay whose token counts no
+more. A file with a fault changes nothing.`,
 		Example: `  # beside "edition server", whose token it finds in ./data
   edition relay --upstream http://127.0.0.1:8080
 

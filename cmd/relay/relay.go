@@ -56,12 +56,17 @@ func build(n *serve.Node, cfg configs.Relay) (serve.Parts, error) {
 	if err != nil {
 		return serve.Parts{}, err
 	}
+	sessions := n.Sessions(core, up, cfg.Relays)
 	return serve.Parts{
 		Core:      core,
 		Side:      side,
-		Sessions:  n.Sessions(core, up, cfg.Relays),
+		Sessions:  sessions,
 		Upstreams: func() any { return up.Upstreams() },
 		Run:       []func(context.Context) error{up.Run},
+		Reloads: []serve.Reloader{
+			serve.ReloadRelays(sessions, cfg.Relays, func(c configs.Node) ([]configs.Peer, error) { return c.Relays, nil }),
+			reloadTokens(up, cfg.Upstreams),
+		},
 	}, nil
 }
 

@@ -5,9 +5,11 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/cmd/internal/serve"
 	"github.com/edition-push/edition/configs"
 	"github.com/edition-push/edition/relay"
 )
@@ -17,7 +19,7 @@ func upstreams(cfg configs.Relay) ([]relay.Upstream, error) {
 	list := make([]relay.Upstream, 0, len(cfg.Upstreams))
 	for _, c := range cfg.Upstreams {
 		u := relay.Upstream{
-			Name: c.Name, URL: c.URL, Relay: c.Relay, Token: c.Token.Reveal(), Custody: c.Custody,
+			Name: c.Name, URL: c.URL, Relay: c.Relay, Token: c.Token.Token(), Custody: c.Custody,
 			Mode: c.Mode, Interval: c.Interval, Wait: c.Wait, Proxy: c.Proxy.Reveal(),
 		}
 		var err error
@@ -30,6 +32,34 @@ func upstreams(cfg configs.Relay) ([]relay.Upstream, error) {
 		list = append(list, u)
 	}
 	return list, nil
+}
+
+// reloadTokens has the relay show its upstreams the tokens that are configured
+// then. now are the upstreams of the start: others count after a restart.
+func reloadTokens(r *relay.Relay, now []configs.Upstream) serve.Reloader {
+	tokens := make(map[string]string, len(now)) // as shown, by the upstreams' names
+	for _, u := range now {
+		tokens[u.Name] = u.Token.Token()
+	}
+	return func(f serve.Fresh) (serve.Change, error) {
+		var c serve.Change
+		fresh := maps.Clone(tokens)
+		for _, u := range f.Upstreams {
+			if was, known := tokens[u.Name]; known && was != u.Token.Token() {
+				fresh[u.Name] = u.Token.Token()
+				c.What = append(c.What, fmt.Sprintf("upstreams: token of %s", u.Name))
+			}
+		}
+		if c.What != nil {
+			c.Use = func() {
+				for name, token := range fresh {
+					r.SetToken(name, token)
+				}
+				tokens = fresh
+			}
+		}
+		return c, nil
+	}
 }
 
 // upstreamTLS is nil when the system's list of authorities is enough.

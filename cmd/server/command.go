@@ -23,9 +23,10 @@ SIGTERM or Ctrl-C drains: new versions are refused with 503, connections are
 closed over the drain time, and the last commit is made. A second one ends the
 process at once; what was answered 2xx is kept in either case.
 
-SIGHUP reads the configuration again and takes up, without closing a
-connection, what has changed of the kick drivers, the endpoint keys, the
-certificates and the log level. A file with a fault changes nothing.`,
+SIGHUP reads the configuration again and takes up what has changed of the kick
+drivers, the endpoint keys, the certificates, the relays and their tokens, the
+callers of the gateway, and the log level. No connection is closed but that of
+a relay whose token counts no more. A file with a fault changes nothing.`,
 		Example: `  # on this machine, data in ./data
   edition server
 

@@ -16,7 +16,7 @@ func greet(n *serve.Node, cfg configs.Server) {
 	n.Say("  curl -X PUT -d version=1 ENDPOINT          (the ENDPOINT that listen prints)")
 	if len(cfg.Relays) == 0 {
 		n.Say("\nA relay behind this server:")
-		n.Say("  edition relay --upstream %s --name %s --token-file %s", n.URL, firstRelay, tokenFile(cfg))
+		n.Say("  edition relay --upstream %s --name %s --token-file %s", n.URL, firstRelay, tokenFile(cfg.Data))
 	}
 	n.Say("")
 }

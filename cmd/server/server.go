@@ -39,7 +39,7 @@ func build(n *serve.Node, cfg configs.Server) (serve.Parts, error) {
 	if err != nil {
 		return serve.Parts{}, err
 	}
-	relays, err := knownRelays(cfg)
+	relays, err := knownRelays(cfg.Data, cfg.Relays)
 	if err != nil {
 		return serve.Parts{}, err
 	}
@@ -73,13 +73,20 @@ func build(n *serve.Node, cfg configs.Server) (serve.Parts, error) {
 		Log:     n.Log,
 		Metrics: n.Metrics,
 	})
+	sessions := n.Sessions(core, registrar, relays)
 	return serve.Parts{
 		Core:      core,
 		Side:      side,
-		Sessions:  n.Sessions(core, registrar, relays),
+		Sessions:  sessions,
 		Apps:      apps,
 		DrainApps: apps.Drain,
-		Reloads:   []serve.Reloader{{What: "endpoint keys", Read: func(configs.Node) (func(), error) { return keys.Reload() }}},
+		Reloads: []serve.Reloader{
+			func(serve.Fresh) (serve.Change, error) {
+				use, err := keys.Reload()
+				return serve.Changed("endpoint keys", use, err)
+			},
+			serve.ReloadRelays(sessions, relays, func(c configs.Node) ([]configs.Peer, error) { return knownRelays(cfg.Data, c.Relays) }),
+		},
 	}, nil
 }
 

@@ -50,7 +50,8 @@ func New(c Config, env driver.Env) (*Driver, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: token: %w", edition.ErrConfig, err)
 		}
-		d.token = string(token)
+		first, _, _ := bytes.Cut(token, []byte("\n")) // the others are for who accepts them
+		d.token = string(bytes.TrimSpace(first))
 	}
 	var err error
 	d.client, err = outbound.New(outbound.Options{TLS: c.TLS, Timeout: c.Timeout, Conns: c.ParallelRequests})

@@ -229,7 +229,7 @@ func TestWords(t *testing.T) {
 
 // TestWrongToken is a fault of this node: all its kicks wait.
 func TestWrongToken(t *testing.T) {
-	s := httptest.NewServer(node.New(node.Options{Callers: []node.Caller{{Name: "x", Token: "another token"}}}))
+	s := httptest.NewServer(node.New(node.Options{Callers: []node.Caller{{Name: "x", Tokens: []string{"another token"}}}}))
 	defer s.Close()
 	if err := kickOnce(t, open(t, config(t, s.URL), driver.Env{}), `{"driver":"far","id":"lamp"}`); !errors.Is(err, edition.ErrUnavailable) {
 		t.Errorf("got %v", err)

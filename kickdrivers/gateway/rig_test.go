@@ -121,7 +121,7 @@ func other(t *testing.T) (*far, *node.Gateway) {
 	})
 	rights := node.Rights{Drivers: []string{"far"}}
 	return f, node.New(node.Options{
-		Kicks: d, Callers: []node.Caller{{Name: "here", Token: token, Rights: rights}}, Upstream: rights,
+		Kicks: d, Callers: []node.Caller{{Name: "here", Tokens: []string{token}, Rights: rights}}, Upstream: rights,
 	})
 }
 

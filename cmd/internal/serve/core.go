@@ -154,7 +154,7 @@ func orOff(rate float64) float64 {
 func sessionRelays(peers []configs.Peer) []session.Relay {
 	out := make([]session.Relay, len(peers))
 	for i, p := range peers {
-		out[i] = session.Relay{Name: p.Name, Token: p.Token.Reveal(), CertName: p.CertName, Custody: p.Custody}
+		out[i] = session.Relay{Name: p.Name, Tokens: p.Token.Tokens(), CertName: p.CertName, Custody: p.Custody}
 	}
 	return out
 }

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -51,10 +50,25 @@ func (d Door) welcome(w http.ResponseWriter, r *http.Request) {
 		wire.WriteProblem(w, fmt.Errorf("%w: GET shows what this is", edition.ErrMethod))
 		return
 	}
+	apps := "PUT or POST to the endpoint that a device was given."
+	if d.Apps == nil {
+		apps = "this is a relay; endpoints are at the server above it."
+	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	io.WriteString(w, "edition "+d.Role+": a push-signalling service. Devices connect to "+wire.PathWebSocket+ //nolint:errcheck // the peer may have gone
-		"; see docs/protocol.md of github.com/edition-push/edition.\n")
+	fmt.Fprintf(w, welcomeText, d.Role, wire.PathWebSocket, wire.Subprotocol, wire.PathUpdate, wire.PathEvents, wire.PathRoot, apps) //nolint:errcheck // the peer may have gone
 }
+
+// welcomeText names the ways in by their paths: behind a proxy this process
+// does not know its own address.
+const welcomeText = `edition %s: a push-signalling service.
+
+Devices:        WebSocket at %s (%s), or POST %s over plain HTTP
+Event streams:  GET %s (text/event-stream)
+Browsers and SimplePush devices:  WebSocket at %s, this very address
+App servers:    %s
+
+See docs/protocol.md of github.com/edition-push/edition.
+`
 
 // Times and sizes of the device door. A whole request, with its body, may
 // take longer than the longest poll and no more; handlers that stream set

@@ -26,17 +26,27 @@ type Reload struct {
 
 // Fresh is a configuration that was read again.
 type Fresh struct {
-	Node    configs.Node
-	Changed []string // the keys that differ from those at the start
+	Node      configs.Node
+	Upstreams []configs.Upstream // of a relay
+	Changed   []string           // the keys that differ from those at the start
 }
 
 // Reloader is a part that takes up what has changed without losing what it
-// holds.
-type Reloader struct {
-	What string // what the log calls it
-	// Read reads it again and changes nothing. use, which cannot fail, takes it
-	// up; it is nil when nothing has changed.
-	Read func(configs.Node) (use func(), err error)
+// holds. It reads its part of the configuration, and changes nothing yet.
+type Reloader func(Fresh) (Change, error)
+
+// Change is what has changed of a part; the zero Change is nothing.
+type Change struct {
+	What []string // what the log calls it
+	Use  func()   // takes it up, and cannot fail
+}
+
+// Changed is a Change by one name; use is nil when there is none.
+func Changed(what string, use func(), err error) (Change, error) {
+	if use == nil || err != nil {
+		return Change{}, err
+	}
+	return Change{What: []string{what}, Use: use}, nil
 }
 
 // OnHangup returns a Reload that reads by load at each SIGHUP, until stop is
@@ -47,7 +57,11 @@ func OnHangup[C configs.Server | configs.Relay](was C, load func() (C, error)) (
 	signal.Notify(when, syscall.SIGHUP)
 	read := func() (Fresh, error) {
 		now, err := load()
-		return Fresh{Node: nodeOf(now), Changed: configs.Changed(was, now)}, err
+		f := Fresh{Node: nodeOf(now), Changed: configs.Changed(was, now)}
+		if r, ok := any(now).(configs.Relay); ok {
+			f.Upstreams = r.Upstreams
+		}
+		return f, err
 	}
 	return Reload{When: when, Read: read}, func() { signal.Stop(when) }
 }
@@ -66,6 +80,7 @@ func (n *Node) reloadOn(ctx context.Context, p Parts) error {
 	if err != nil {
 		return err
 	}
+	p.Reloads = append(n.ownReloads(p), p.Reloads...)
 	reloads := promauto.With(n.Metrics).NewCounterVec(prometheus.CounterOpts{
 		Name: "edition_serve_reloads_total", Help: "Times that the configuration was read again, by result.",
 	}, []string{"result"})
@@ -84,8 +99,8 @@ func (n *Node) reloadOn(ctx context.Context, p Parts) error {
 	}
 }
 
-// reloadAll takes up all that has changed, or nothing. It returns the drivers
-// that are in force then.
+// reloadAll takes up all that has changed, of the parts in p.Reloads and of the
+// drivers, or nothing. It returns the drivers that are in force then.
 func (n *Node) reloadAll(p Parts, had []kickdrivers.Entry) ([]kickdrivers.Entry, error) {
 	fresh, err := n.reload.Read()
 	if err != nil {
@@ -97,13 +112,13 @@ func (n *Node) reloadAll(p Parts, had []kickdrivers.Entry) ([]kickdrivers.Entry,
 	}
 	var uses []func()
 	var changed []string
-	for _, r := range append(n.ownReloads(), p.Reloads...) {
-		use, err := r.Read(fresh.Node)
+	for _, read := range p.Reloads {
+		c, err := read(fresh)
 		if err != nil {
 			return had, err
 		}
-		if use != nil {
-			uses, changed = append(uses, use), append(changed, r.What)
+		if c.Use != nil {
+			uses, changed = append(uses, c.Use), append(changed, c.What...)
 		}
 	}
 	// The drivers come last: they are the ones that can still fail.
@@ -124,7 +139,7 @@ func (n *Node) reloadAll(p Parts, had []kickdrivers.Entry) ([]kickdrivers.Entry,
 // takesUp says which keys count without a restart. Certificates do, where there
 // were some before.
 func (n *Node) takesUp(fresh configs.Node) func(key string) bool {
-	prefixes := []string{"kicks", "log.level"}
+	prefixes := []string{"kicks", "log.level", "relays", "gateway.callers", configs.UpstreamTokens}
 	for prefix, held := range map[string]bool{
 		"tls.":         n.certs != nil && fresh.TLS.CertFile != "",
 		"gateway.tls.": n.gateway.certs != nil && fresh.Gateway.TLS.CertFile != "",
@@ -136,21 +151,6 @@ func (n *Node) takesUp(fresh configs.Node) func(key string) bool {
 	}
 	return func(key string) bool {
 		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
-	}
-}
-
-// ownReloads are the reloads that both roles have.
-func (n *Node) ownReloads() []Reloader {
-	return []Reloader{
-		{What: "certificates", Read: func(c configs.Node) (func(), error) { return n.certs.reload(c.TLS) }},
-		{What: "certificates of the gateway", Read: func(c configs.Node) (func(), error) { return n.gateway.certs.reload(c.Gateway.TLS) }},
-		{What: "certificates of the wake-up API", Read: func(c configs.Node) (func(), error) { return n.wakeup.certs.reload(c.Wakeup.TLS) }},
-		{What: "log.level", Read: func(c configs.Node) (func(), error) {
-			if n.level == nil || n.level.Level() == levelOf(c.Log) {
-				return nil, nil
-			}
-			return func() { n.level.Set(levelOf(c.Log)) }, nil
-		}},
 	}
 }
 

@@ -152,7 +152,7 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	fresh.Node.Kicks = []map[string]any{udpEntry("udp", "127.0.0.0/9"), udpEntry("more", "127.0.0.0/8")}
 	var readErr, partErr error
 	n.reload.Read = func() (Fresh, error) { return fresh, readErr }
-	p.Reloads = []Reloader{{What: "part", Read: func(configs.Node) (func(), error) { return func() { used++ }, partErr }}}
+	p.Reloads = []Reloader{func(Fresh) (Change, error) { return Changed("part", func() { used++ }, partErr) }}
 
 	refused := errors.New("refused")
 	steps := map[string]func(){
@@ -203,9 +203,9 @@ func TestReloadsWhileServing(t *testing.T) {
 	when, reloaded := make(chan os.Signal), make(chan struct{}, 10)
 	fresh := Fresh{Node: n.cfg}
 	fresh.Node.Log.Level = "debug"
-	p.Reloads = []Reloader{{What: "part", Read: func(configs.Node) (func(), error) {
-		return func() { reloaded <- struct{}{} }, nil
-	}}}
+	p.Reloads = []Reloader{func(Fresh) (Change, error) {
+		return Changed("part", func() { reloaded <- struct{}{} }, nil)
+	}}
 	n.reload = Reload{When: when, Read: func() (Fresh, error) { return fresh, nil }}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

@@ -288,3 +288,23 @@ func TestLogFormats(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// TestWelcome names every way in.
+func TestWelcome(t *testing.T) {
+	for role, apps := range map[string]http.Handler{configs.RoleServer: http.NotFoundHandler(), configs.RoleRelay: nil} {
+		w := httptest.NewRecorder()
+		Door{Role: role, Devices: http.NotFoundHandler(), Apps: apps}.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		text := w.Body.String()
+		for _, want := range []string{"edition " + role, wire.PathWebSocket, wire.Subprotocol, wire.PathUpdate, "GET " + wire.PathEvents, "SimplePush devices:  WebSocket at /,"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: %q is not in\n%s", role, want, text)
+			}
+		}
+		if relay := strings.Contains(text, "this is a relay"); relay != (apps == nil) {
+			t.Errorf("%s says\n%s", role, text)
+		}
+		if lines := strings.Count(text, "\n"); lines > 10 || strings.Contains(text, "%!") {
+			t.Errorf("%s: %d lines\n%s", role, lines, text)
+		}
+	}
+}

@@ -22,12 +22,8 @@ type Side struct {
 // Side makes them. upstream is what a relay's upstreams may ask for.
 func (n *Node) Side(c Core, upstream configs.Rights) (s Side, err error) {
 	g, w := n.cfg.Gateway, n.cfg.Wakeup
-	callers := make([]gateway.Caller, len(g.Callers))
-	for i, c := range g.Callers {
-		callers[i] = gateway.Caller{Name: c.Name, Token: c.Token.Reveal(), CertName: c.CertName, Rights: rights(c.Rights)}
-	}
 	s.Gateway = gateway.New(gateway.Options{
-		Kicks: c.Kicks, Routes: n.Store.Routes, Callers: callers, Upstream: rights(upstream),
+		Kicks: c.Kicks, Routes: n.Store.Routes, Callers: gatewayCallers(g.Callers), Upstream: rights(upstream),
 		Keep: g.Keep, Outcomes: g.Outcomes, Log: n.Log, Metrics: n.Metrics,
 	})
 	if w.Listen == "" {
@@ -48,6 +44,14 @@ func (n *Node) Side(c Core, upstream configs.Rights) (s Side, err error) {
 		Kicks:  c.Kicks, Driver: w.Driver, Global: global, Log: n.Log, Metrics: n.Metrics,
 	})
 	return s, err
+}
+
+func gatewayCallers(list []configs.Caller) []gateway.Caller {
+	callers := make([]gateway.Caller, len(list))
+	for i, c := range list {
+		callers[i] = gateway.Caller{Name: c.Name, Tokens: c.Token.Tokens(), CertName: c.CertName, Rights: rights(c.Rights)}
+	}
+	return callers
 }
 
 func rights(r configs.Rights) gateway.Rights {
