@@ -38,7 +38,8 @@ var layers = []struct {
 	{"store/storetest", "store/mem", "pgregory.net/rapid"},
 
 	// The doors. publish does not know the hub: it takes a deliver function.
-	{"publish", "wire", prom + " github.com/golang-jwt/jwt/v5 go.yaml.in/yaml/v3 golang.org/x/crypto"},
+	{"internal/httpconn", "", ""},
+	{"publish", "internal/httpconn wire", prom + " github.com/golang-jwt/jwt/v5 go.yaml.in/yaml/v3 golang.org/x/crypto"},
 	{"session", "hub wire", prom + " github.com/gorilla/websocket golang.org/x/sync"},
 
 	// Other protocols at the device door: translators for a session.

@@ -60,7 +60,9 @@ func newDialer(cfg *Config, base *url.URL, p *url.URL) dialer {
 func plainDial(cfg *Config) dialFunc {
 	dial := cfg.Dial
 	if dial == nil {
-		dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
+		// No keep-alive of TCP, whose probes would wake a radio every 15 s: who
+		// is connected to pings, and calls have their times.
+		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: -1}).DialContext
 	}
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)

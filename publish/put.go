@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/internal/httpconn"
 )
 
 const (
@@ -58,6 +59,13 @@ func (c *call) read(body io.Reader) (n int, err error) {
 func (p *Publisher) put(w http.ResponseWriter, r *http.Request, ep Endpoint) {
 	c := p.pool.Get().(*call)
 	defer p.pool.Put(c)
+	ctx := r.Context()
+	if conn := httpconn.Of(ctx); conn != nil && r.ContentLength != 0 {
+		// The wait is short, and what was sent is kept whoever leaves.
+		conn.Unwatch()
+		defer conn.Watch()
+		ctx = context.Background()
+	}
 
 	key := ep.Key
 	var s signal
@@ -74,7 +82,7 @@ func (p *Publisher) put(w http.ResponseWriter, r *http.Request, ep Endpoint) {
 	if s.data != nil {
 		how.Bodies = []*edition.Body{{AppID: key.AppID, Urgency: edition.UrgencyNormal, Data: s.data}}
 	}
-	results, err := p.keep(r.Context(), update, how, c.timer)
+	results, err := p.keep(ctx, update, how, c.timer)
 	if err == nil {
 		err = failure(results[0])
 	}

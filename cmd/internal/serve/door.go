@@ -10,6 +10,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/internal/httpconn"
 	"github.com/edition-push/edition/wire"
 )
 
@@ -87,6 +88,7 @@ func newHTTP(h http.Handler, log *slog.Logger) *http.Server {
 		ReadTimeout:       readTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		ConnContext:       httpconn.Context,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }

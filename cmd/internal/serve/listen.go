@@ -18,7 +18,9 @@ func listen(ctx context.Context, addr, flag string) (net.Listener, error) {
 
 // listenFor opens a TCP address; hint is what to do about a failure.
 func listenFor(ctx context.Context, addr, hint string) (net.Listener, error) {
-	var lc net.ListenConfig
+	// No keep-alive of TCP: sessions ping at a rate that suits batteries, and
+	// requests have their times.
+	lc := net.ListenConfig{KeepAlive: -1}
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err == nil {
 		return l, nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/configs"
+	"github.com/edition-push/edition/internal/httpconn"
 	"github.com/edition-push/edition/store/bolt"
 )
 
@@ -102,7 +103,7 @@ func Open(ctx context.Context, role string, cfg configs.Node, o Options) (_ *Nod
 	if n.certs, err = newCerts(cfg.TLS); err != nil {
 		return nil, err
 	}
-	n.door = n.certs.secure(n.door)
+	n.door = n.certs.secure(httpconn.Listen(n.door))
 	store, err := bolt.Open(bolt.Options{
 		Path:            cfg.DataFile(role),
 		Sync:            cfg.Store.Sync,
