@@ -229,7 +229,8 @@ type Store interface {
 	// upstream, after the key, that the device has acknowledged and the
 	// upstream has not confirmed to know.
 	Reports(dst Update, upstream string, after Key, limit int) (Update, error)
-	// Reported forgets reports up to the versions named.
+	// Reported forgets the reports of the versions named; of another one that
+	// was acknowledged since, greater or (Registration.Last) lower, it keeps it.
 	Reported(u Update) error
 
 	// ID is random and made with the store's file: a new one means that what

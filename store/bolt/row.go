@@ -245,9 +245,10 @@ func (r *row) returns(owner edition.Owner) {
 	}
 }
 
-// reported notes that the upstream knows of v.
+// reported notes that the upstream knows of v. A version that fell below v since
+// is to be reported yet.
 func (r *row) reported(v edition.Version) {
-	if r.is(hasReport) && r.high <= v {
+	if r.is(hasReport) && r.high == v {
 		r.clear(hasReport | mustReport)
 		r.set(isSoft)
 	}

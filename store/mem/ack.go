@@ -94,7 +94,7 @@ func (s *Store) Reported(u edition.Update) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range u {
-		if a := s.app(e.Key); a != nil && a.hasHigh && a.high <= e.Version {
+		if a := s.app(e.Key); a != nil && a.hasHigh && a.high == e.Version {
 			a.reported = true
 			s.sweep(a)
 		}

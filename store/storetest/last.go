@@ -74,6 +74,15 @@ var lastTests = map[string]func(*fixture){
 			f.Fatalf("reports %v", u)
 		}
 	},
+	"last: upstream confirms the greater one when the lower one is here": func(f *fixture) {
+		k := f.falling(edition.Direct, "up")
+		f.arrived(edition.Direct, k, 9)
+		f.arrived(edition.Direct, k, 3)
+		f.ok(f.s.Reported(one(k, 9)))
+		f.reports("up", event(k, 3))
+		f.ok(f.s.Reported(one(k, 3)))
+		f.reports("up")
+	},
 	"last: until the next registration": func(f *fixture) {
 		k := f.falling(edition.Direct, "")
 		f.arrived(edition.Direct, k, 9)
