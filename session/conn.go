@@ -56,6 +56,7 @@ type conn struct {
 	urgency  edition.Urgency // less urgent messages wait
 	mapped   bool            // it was told of events in slots by their apps
 	flushing bool            // a flush is running, or will be by who set it
+	pings    int             // that came during a flush, whose UPDATE goes before the pong
 	stalled  bool            // the store failed under a flush; the wheel tries again
 	closing  bool            // its end is decided: nothing is taken or sent any more
 	deadline time.Duration   // until when it must be greeted; when a closing one is cut off
@@ -217,18 +218,47 @@ func (c *conn) pause() bool {
 // resume ends a pause, if there was one, and sends what there is: for a device
 // that holds one UAID at once.
 func (c *conn) resume(paused bool) {
-	if c.resumed(paused) {
+	flush, pings := c.resumed(paused)
+	c.pong(pings)
+	if flush {
 		c.flushAlone(false)
 	}
 }
 
-func (c *conn) resumed(paused bool) (flush bool) {
+func (c *conn) resumed(paused bool) (flush bool, pings int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if paused {
 		c.flushing = false
+		pings, c.pings = c.pings, 0
 	}
-	return c.flushHere()
+	return c.flushHere(), pings
+}
+
+// pongLater leaves a ping to the flush that is running, if there is one: a pong
+// says that every UPDATE went before it that was read before the acks before
+// the ping.
+func (c *conn) pongLater() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flushing {
+		c.pings++
+	}
+	return c.flushing
+}
+
+// pong answers n pings.
+func (c *conn) pong(n int) {
+	for range n {
+		f := newFrame()
+		f.b = append(f.b, `{"type":"pong"}`...)
+		err := c.send(websocket.TextMessage, f)
+		f.free()
+		if err != nil {
+			c.end(0, "", reasonWrite)
+			return
+		}
+	}
 }
 
 // flushHere is claimFlush for a device that holds one UAID, whose flush ends

@@ -56,7 +56,8 @@ func (c *conn) flush(now bool) {
 // write. From the claim on, a ring means that the UAID is looked at again. It
 // is false when there is nothing to do.
 func (c *conn) flushOne(sc *scratch, now bool) bool {
-	f, walk := c.claim(sc)
+	f, walk, pings := c.claim(sc)
+	c.pong(pings)
 	if f == nil {
 		return false
 	}
@@ -71,7 +72,7 @@ func (c *conn) flushOne(sc *scratch, now bool) bool {
 		err = c.s.store.Sent(sc.owner, sc.events)
 	}
 	if err != nil {
-		c.stall(f, sc, walk, err)
+		c.pong(c.stall(f, sc, walk, err))
 		return false
 	}
 	id, events := c.launch(f, sc, rest)
@@ -99,20 +100,22 @@ func (c *conn) flushOne(sc *scratch, now bool) bool {
 }
 
 // claim opens a flight with dirty UAIDs in it, or none when a relay's walk is
-// to go on. It ends the flush, and returns nil, when nothing may fly.
-func (c *conn) claim(sc *scratch) (*flight, scan) {
+// to go on. It ends the flush, and returns nil, when nothing may fly. The caller
+// answers the pings.
+func (c *conn) claim(sc *scratch) (_ *flight, walk scan, pings int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	pings, c.pings = c.pings, 0
 	if c.closing || !c.board.ready(c.window()) {
 		c.flushing = false
-		return nil, scan{}
+		return nil, scan{}, pings
 	}
 	f := c.board.begin()
 	sc.owner, sc.asks = c.owner, asks{c.bodies, c.urgency}
 	if sc.uaids = c.board.take(sc.uaids[:0], f, lookups); len(sc.uaids) == 0 {
 		c.board.read()
 	}
-	return f, c.board.scan
+	return f, c.board.scan, pings
 }
 
 // launch lets go what was read.
@@ -182,8 +185,8 @@ func (c *conn) walk(sc *scratch, f *flight, at scan) error {
 }
 
 // stall gives back what was claimed after the store failed. The wheel tries
-// again.
-func (c *conn) stall(f *flight, sc *scratch, walk scan, err error) {
+// again. The caller answers the pings.
+func (c *conn) stall(f *flight, sc *scratch, walk scan, err error) (pings int) {
 	c.s.log.Warn("cannot read what is pending", "err", err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -205,4 +208,6 @@ func (c *conn) stall(f *flight, sc *scratch, walk scan, err error) {
 		}
 	}
 	c.stalled, c.flushing = true, false
+	pings, c.pings = c.pings, 0
+	return pings
 }

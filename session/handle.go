@@ -52,11 +52,8 @@ func (c *conn) handle(in *inbox) (deep bool) {
 	case wire.TypeWoken:
 		c.onWoken(m)
 	case wire.TypePing:
-		f := newFrame()
-		defer f.free()
-		f.b = append(f.b, `{"type":"pong"}`...)
-		if err := c.send(websocket.TextMessage, f); err != nil {
-			c.end(0, "", reasonWrite)
+		if !c.pongLater() {
+			c.pong(1)
 		}
 		return false
 	default:
