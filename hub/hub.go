@@ -80,7 +80,9 @@ type Hub struct {
 	connected prometheus.Gauge
 	fresh     prometheus.Counter
 	stale     prometheus.Counter
-	acks      *prometheus.CounterVec
+	cleared   prometheus.Counter
+	late      prometheus.Counter
+	ignored   prometheus.Counter
 }
 
 // shard is a part of the map of who is connected.
@@ -104,10 +106,11 @@ func New(o Options) *Hub {
 		stale: f.NewCounter(prometheus.CounterOpts{
 			Name: "edition_hub_events_stale_total", Help: "Events that changed nothing: at or below a known version, or for nobody.",
 		}),
-		acks: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "edition_hub_acks_total", Help: "Events acknowledged, by what the ack did.",
-		}, []string{"result"}),
 	}
+	acks := f.NewCounterVec(prometheus.CounterOpts{
+		Name: "edition_hub_acks_total", Help: "Events acknowledged, by what the ack did.",
+	}, []string{"result"})
+	h.cleared, h.late, h.ignored = acks.WithLabelValues("cleared"), acks.WithLabelValues("late"), acks.WithLabelValues("ignored")
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}
@@ -299,13 +302,13 @@ func (h *Hub) Ack(owner edition.Owner, u edition.Update, state edition.AckState)
 		h.acked(owner, u)
 	}
 	if n.Cleared > 0 {
-		h.acks.WithLabelValues("cleared").Add(float64(n.Cleared))
+		h.cleared.Add(float64(n.Cleared))
 	}
 	if n.Late > 0 {
-		h.acks.WithLabelValues("late").Add(float64(n.Late))
+		h.late.Add(float64(n.Late))
 	}
 	if n.Ignored > 0 {
-		h.acks.WithLabelValues("ignored").Add(float64(n.Ignored))
+		h.ignored.Add(float64(n.Ignored))
 	}
 	return nil
 }

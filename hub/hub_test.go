@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/edition-push/edition"
@@ -193,9 +194,9 @@ func TestAck(t *testing.T) {
 	if told != 1 {
 		t.Errorf("told %d times: only what is delivered is reported upstream", told)
 	}
-	for result, want := range map[string]float64{"cleared": 4, "late": 8, "ignored": 12} {
-		if got := testutil.ToFloat64(f.acks.WithLabelValues(result)); got != want {
-			t.Errorf("%s: %v, want %v", result, got, want)
+	for counter, want := range map[prometheus.Counter]float64{f.cleared: 4, f.late: 8, f.ignored: 12} {
+		if got := testutil.ToFloat64(counter); got != want {
+			t.Errorf("%v: %v, want %v", counter.Desc(), got, want)
 		}
 	}
 	f.store.ackErr = errStore

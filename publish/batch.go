@@ -165,11 +165,9 @@ func (b *batch) readChunk() (c *chunk, end error) {
 
 // answer waits for each chunk's receipt in turn and sends its answers.
 func (b *batch) answer() {
-	timer := time.NewTimer(time.Hour)
-	timer.Stop()
 	var out []byte
 	for c := range b.chunks {
-		out = c.answers(timer, out[:0])
+		out = c.answers(out[:0])
 		if b.failed == nil {
 			b.send(out)
 		}

@@ -190,7 +190,7 @@ func TestBatchWithOneKeyManyTimes(t *testing.T) {
 	}
 	c.addText([]byte("bad"))
 	c.deliver(f.Publisher)
-	out := string(c.answers(time.NewTimer(time.Hour), nil))
+	out := string(c.answers(nil))
 	first, rest, _ := strings.Cut(out, `{"status":400`)
 	want := `{"status":202,"version":9,"superseded":true}
 {"status":202,"version":9}

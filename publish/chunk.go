@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/wire"
@@ -178,10 +177,10 @@ func (c *chunk) deliver(p *Publisher) {
 }
 
 // answers waits for the receipt and appends a line of answer for each line.
-func (c *chunk) answers(t *time.Timer, out []byte) []byte {
+func (c *chunk) answers(out []byte) []byte {
 	var results []edition.Result
 	if c.receipt != nil {
-		results, c.err = c.p.await(context.Background(), c.receipt, t)
+		results, c.err = c.p.await(context.Background(), c.receipt)
 		c.p.leave()
 	}
 	for _, l := range c.lines {

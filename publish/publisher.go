@@ -42,8 +42,8 @@ type Limits struct {
 	// Waiting bounds the PUTs, POSTs, and chunks of batches, that wait for their
 	// receipts at once; one more is refused with 503. Default 10,000.
 	Waiting int
-	// Wait bounds how long one waits for its receipt: then 503, not known to
-	// be kept. Default 30 s.
+	// Wait bounds how long one waits for its receipt, or a quarter longer: then
+	// 503, not known to be kept. Default 30 s.
 	Wait time.Duration
 	// Rate is how many requests (or lines of a batch) a second one endpoint
 	// takes; more are refused with 429. Default 0: no limit.
@@ -99,6 +99,7 @@ type Publisher struct {
 	vapid     *verifier
 	limits    Limits
 	rate      *limiter // nil: no limit
+	patience  patience // of those that wait for receipts
 	log       *slog.Logger
 	metrics   *metrics
 	stop      context.CancelFunc
@@ -131,6 +132,7 @@ func New(o Options) *Publisher {
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
+	p.patience.limit = p.limits.Wait
 	if p.limits.Rate > 0 {
 		p.rate = newLimiter(p.limits.Rate, p.limits.Burst)
 	}

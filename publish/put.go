@@ -28,16 +28,11 @@ var (
 
 // call is the memory of one PUT, used again for the next.
 type call struct {
-	body  [maxBody + 1]byte // one more, to see that a body is too large
-	out   []byte
-	timer *time.Timer // stopped between calls
+	body [maxBody + 1]byte // one more, to see that a body is too large
+	out  []byte
 }
 
-func newCall() *call {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return &call{out: make([]byte, 0, 128), timer: t}
-}
+func newCall() *call { return &call{out: make([]byte, 0, 128)} }
 
 // read reads a body, one byte more than maxBody at the most. It may be called
 // on a body once.
@@ -82,7 +77,7 @@ func (p *Publisher) put(w http.ResponseWriter, r *http.Request, ep Endpoint) {
 	if s.data != nil {
 		how.Bodies = []*edition.Body{{AppID: key.AppID, Urgency: edition.UrgencyNormal, Data: s.data}}
 	}
-	results, err := p.keep(ctx, update, how, c.timer)
+	results, err := p.keep(ctx, update, how)
 	if err == nil {
 		err = failure(results[0])
 	}
@@ -155,12 +150,12 @@ func tooLarge(f form) error {
 
 // keep delivers an update and waits for its receipt, the end of ctx, or the
 // limit.
-func (p *Publisher) keep(ctx context.Context, u edition.Update, how edition.Delivery, t *time.Timer) ([]edition.Result, error) {
+func (p *Publisher) keep(ctx context.Context, u edition.Update, how edition.Delivery) ([]edition.Result, error) {
 	if !p.enter() {
 		return nil, errBusy
 	}
 	defer p.leave()
-	return p.await(ctx, p.deliver(u, how), t)
+	return p.await(ctx, p.deliver(u, how))
 }
 
 // enter takes one of the places to wait, leave gives it back.
@@ -174,18 +169,16 @@ func (p *Publisher) enter() bool {
 
 func (p *Publisher) leave() { p.waiting.Add(-1) }
 
-func (p *Publisher) await(ctx context.Context, receipt *edition.Receipt, t *time.Timer) ([]edition.Result, error) {
+func (p *Publisher) await(ctx context.Context, receipt *edition.Receipt) ([]edition.Result, error) {
 	start := time.Now()
 	select {
 	case <-receipt.Done():
 	default:
-		t.Reset(p.limits.Wait)
-		defer t.Stop()
 		select {
 		case <-receipt.Done():
 		case <-ctx.Done():
 			return nil, errLeft
-		case <-t.C:
+		case <-p.patience.from(start):
 			return nil, errUnknown
 		}
 	}

@@ -163,7 +163,7 @@ func (p *Publisher) send(r *http.Request, ep Endpoint, m *message, c *call) (mad
 	}
 	update := edition.Update{{Key: made.Key}}
 	how := edition.Delivery{Bodies: []*edition.Body{&m.body}, Make: true}
-	results, err := p.keep(r.Context(), update, how, c.timer)
+	results, err := p.keep(r.Context(), update, how)
 	if err != nil {
 		return made, err
 	}
