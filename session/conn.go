@@ -56,7 +56,7 @@ type conn struct {
 	urgency  edition.Urgency // less urgent messages wait
 	mapped   bool            // it was told of events in slots by their apps
 	flushing bool            // a flush is running, or will be by who set it
-	pings    int             // that came during a flush, whose UPDATE goes before the pong
+	pings    int             // of a relay, that came during a flush, whose UPDATE goes before the pong
 	stalled  bool            // the store failed under a flush; the wheel tries again
 	closing  bool            // its end is decided: nothing is taken or sent any more
 	deadline time.Duration   // until when it must be greeted; when a closing one is cut off
@@ -235,10 +235,14 @@ func (c *conn) resumed(paused bool) (flush bool, pings int) {
 	return c.flushHere(), pings
 }
 
-// pongLater leaves a ping to the flush that is running, if there is one: a pong
-// says that every UPDATE went before it that was read before the acks before
-// the ping.
+// pongLater leaves a relay's ping to the flush that is running, if there is one:
+// a pong says that every UPDATE went before it that was read before the acks
+// before the ping. A device forgets nothing on a pong, and its flush may be run
+// by who PUTs, who is not to wait for a slow device.
 func (c *conn) pongLater() bool {
+	if c.badge == nil {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.flushing {
