@@ -191,15 +191,24 @@ var withdrawTests = map[string]func(*fixture){
 	"a relay withdraws before the message is durable": func(f *fixture) {
 		k := f.app(edition.Direct, "up")
 		b := edition.Body{AppID: k.AppID, TTL: time.Hour}
-		e := event(edition.Key{UAID: k.UAID, AppID: edition.TopicSlot(k.AppID, "t")}, 7)
-		late := f.s.Deliver(edition.Update{e}, edition.Delivery{Adopt: true, Upstream: "up", Grace: aWhile, Bodies: []*edition.Body{&b}})
-		w := event(e.Key, 8)
-		f.wantResult(f.result(f.s.Deliver(edition.Update{w}, recalls("up"))), delivered(8))
-		f.wantResult(f.result(late), delivered(7))
-		f.pending(edition.Direct, k.UAID)
-		f.ok(f.s.Reported(edition.Update{w}))
-		f.gone(e.Key)
-		f.reports("up")
+		slot := edition.Key{UAID: k.UAID, AppID: edition.TopicSlot(k.AppID, "t")}
+		message := edition.Delivery{Adopt: true, Upstream: "up", Bodies: []*edition.Body{&b}}
+		soon := message
+		soon.Grace = aWhile
+		f.unhurried(func(v edition.Version) bool {
+			// A slot that is new is written at once.
+			f.wantResult(f.result(f.s.Deliver(one(slot, v), message)), stored(v))
+			r := f.s.Deliver(one(slot, v+1), soon)
+			w := event(slot, v+2)
+			f.wantResult(f.result(f.s.Deliver(edition.Update{w}, recalls("up"))), delivered(w.Version))
+			overtaken := f.overtaken(r, v+1)
+			f.pending(edition.Direct, k.UAID)
+			f.reports("up", w)
+			f.ok(f.s.Reported(edition.Update{w}))
+			f.gone(slot)
+			f.reports("up")
+			return overtaken
+		})
 	},
 	"a relay withdraws what it has never had": func(f *fixture) {
 		k := f.app(edition.Direct, "up")
