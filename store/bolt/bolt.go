@@ -20,6 +20,7 @@ package bolt
 import (
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -127,6 +128,11 @@ type Store struct {
 	metrics *metrics
 	fault   func(stage string) error // tests make commits fail; nil else
 	closing time.Duration            // how long the fold at the end may take
+
+	// marks is held while a slice of a sweep is on its way to the tables, and
+	// while marks lapse: one that was made before must not be written as one of
+	// the new epoch. It is taken before any other lock.
+	marks sync.Mutex
 
 	// Each guarded by its own lock.
 	shards    [shards]shard

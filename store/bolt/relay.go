@@ -13,24 +13,29 @@ func (s *Store) Relay(ctx context.Context, name, id string) (edition.Owner, erro
 			return 0, err
 		}
 	}
-	n, lapsed, saved := s.relays.meet(name, id)
-	if lapsed {
-		s.lapse(edition.Owner(n))
-	}
+	n, saved := s.meet(name, id)
 	if saved {
-		return edition.Owner(n), nil
+		return n, nil
 	}
-	return edition.Owner(n), s.settleParties(ctx)
+	return n, s.settleParties(ctx)
+}
+
+func (s *Store) meet(name, id string) (n edition.Owner, saved bool) {
+	s.marks.Lock()
+	defer s.marks.Unlock()
+	number, lapsed, saved := s.relays.meet(name, id)
+	if lapsed {
+		s.lapse(edition.Owner(number))
+	}
+	return edition.Owner(number), saved
 }
 
 // lapse takes the marks off what is in memory for a relay. In the tables they
-// have lapsed with the epoch.
+// have lapsed with the epoch. It goes through shards without rows too: one that
+// was read before the epoch rose may be about to come.
 func (s *Store) lapse(owner edition.Owner) {
 	for i := range s.shards {
 		sh := &s.shards[i]
-		if sh.rows.Load() == 0 {
-			continue
-		}
 		sh.mu.Lock()
 		sh.gen++
 		for x := range sh.from(edition.Key{}) {

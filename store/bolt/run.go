@@ -33,7 +33,6 @@ func (s *Store) Run(ctx context.Context) error {
 		now := s.ticks()
 		s.queue.take(&c.batch, now)
 		s.build(c)
-		s.slice(c, now)
 		c.probe = s.Err() != nil
 		if s.options.Sync == SyncInterval && written && time.Since(synced) >= s.options.Interval {
 			if err := s.sync(); err != nil {
@@ -41,14 +40,19 @@ func (s *Store) Run(ctx context.Context) error {
 			}
 			synced, written = time.Now(), false
 		}
-		if len(c.ops)+len(c.groups) == 0 && c.nothing() {
+		idle, again, err := s.once(c, now)
+		switch {
+		case err != nil:
+			return err
+		case idle:
 			s.rest(ctx, timer)
 			continue
 		}
-		if err := s.once(ctx, c); err != nil {
-			return err
-		}
 		written = true
+		if again > 0 {
+			pause(ctx, again)
+			continue
+		}
 		if c.slice.active && len(c.images) == 0 && !s.pressed() {
 			s.breathe(ctx, timer)
 		}
@@ -56,10 +60,18 @@ func (s *Store) Run(ctx context.Context) error {
 	return s.last(c)
 }
 
-// once makes one commit. A full disk is not an error: it waits for a while.
-func (s *Store) once(ctx context.Context, c *commit) error {
+// once makes one commit, with the next slice of a sweep if it is time for one,
+// and reports whether there was nothing to write. A full disk is not an error:
+// it is tried again after a while.
+func (s *Store) once(c *commit, now int64) (idle bool, again time.Duration, err error) {
+	s.marks.Lock()
+	defer s.marks.Unlock()
+	s.slice(c, now)
+	if len(c.ops)+len(c.groups) == 0 && c.nothing() {
+		return true, 0, nil
+	}
 	start := time.Now()
-	err := s.commit(c)
+	err = s.commit(c)
 	switch {
 	case err == nil:
 		s.finish(c)
@@ -67,7 +79,7 @@ func (s *Store) once(ctx context.Context, c *commit) error {
 			s.options.Log.Info("events are kept again", "path", s.path)
 			s.fail(nil)
 		}
-		return nil
+		return false, 0, nil
 	case isFull(err):
 		s.metrics.failures.WithLabelValues("full").Inc()
 		if s.Err() == nil {
@@ -77,14 +89,13 @@ func (s *Store) once(ctx context.Context, c *commit) error {
 		s.fail(full)
 		s.undo(c, full)
 		// To undo a commit, bbolt reads the whole file.
-		pause(ctx, max(retryEvery, 4*time.Since(start)))
-		return nil
+		return false, max(retryEvery, 4*time.Since(start)), nil
 	}
 	s.metrics.failures.WithLabelValues("unknown").Inc()
 	broken := fmt.Errorf("%w: %s: %w", edition.ErrDisk, s.path, err)
 	s.fail(broken)
 	s.undo(c, broken)
-	return broken
+	return false, 0, broken
 }
 
 // rest waits until there is something to do.
@@ -133,6 +144,8 @@ func (s *Store) last(c *commit) error {
 	if s.Err() == nil {
 		s.fail(errClosed)
 	}
+	s.marks.Lock() // whom it holds up gets errClosed
+	defer s.marks.Unlock()
 	c.reset()
 	s.queue.take(&c.batch, never)
 	s.build(c)
