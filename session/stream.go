@@ -73,8 +73,8 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	defer st.detach()
 	st.buf = fmt.Appendf(st.buf, "retry: %d\n", comeBack(time.Second))
 	st.buf = appendEvent(st.buf, wire.TypeHello, 0, a.appendHello(nil))
+	st.attach() // before the client may know that it has said hello, and go elsewhere
 	if st.write() == nil {
-		st.attach()
 		st.run(r.Context())
 	}
 }
