@@ -66,34 +66,41 @@ func parseHex[T string | []byte](s T) (u [16]byte, ok bool) {
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return u, false
 	}
+	var bad byte
 	for i, p := range uuidHex {
-		hi, lo := unhex(s[p]), unhex(s[p+1])
-		if hi|lo > 15 {
-			return u, false
-		}
-		u[i] = hi<<4 | lo
+		hi, lo := hexDigits[s[p]], hexDigits[s[p+1]]
+		bad |= hi | lo
+		u[i] = hi<<4 | lo&15
+	}
+	if bad == notHex {
+		return [16]byte{}, false
 	}
 	return u, true
 }
 
-func unhex(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
-	case 'A' <= c && c <= 'F':
-		return c - 'A' + 10
+// hexDigits has the value of each hexadecimal digit: those of a UUID are random,
+// and a branch for each would be predicted wrongly every other time.
+var hexDigits = func() (t [256]byte) {
+	for i := range t {
+		t[i] = notHex
 	}
-	return 0xff
-}
+	for i := range byte(16) {
+		t["0123456789abcdef"[i]], t["0123456789ABCDEF"[i]] = i, i
+	}
+	return t
+}()
+
+const notHex = 0xff
 
 func appendUUID(dst []byte, u [16]byte) []byte {
-	dst = hex.AppendEncode(dst, u[0:4])
-	dst = hex.AppendEncode(append(dst, '-'), u[4:6])
-	dst = hex.AppendEncode(append(dst, '-'), u[6:8])
-	dst = hex.AppendEncode(append(dst, '-'), u[8:10])
-	return hex.AppendEncode(append(dst, '-'), u[10:16])
+	const digits = "0123456789abcdef"
+	n := len(dst)
+	dst = append(dst, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"...)
+	text := dst[n:]
+	for i, p := range uuidHex {
+		text[p], text[p+1] = digits[u[i]>>4], digits[u[i]&15]
+	}
+	return dst
 }
 
 // AppendText appends the lower-case 36-character form.
