@@ -52,15 +52,15 @@ const (
 	dirty                    // to be looked up
 	again                    // rung while flying
 	queued                   // stands in board.queue
-	fell                     // landed while a walk read the store, which may have found it before
 )
 
 // scan is a relay's walk over everything that waits for it.
 type scan struct {
 	on      bool
 	after   edition.Key
-	again   bool // from the start, once this walk is through
-	reading bool // the store is being read for it
+	again   bool           // from the start, once this walk is through
+	reading bool           // the store is being read for it
+	landed  edition.Update // meanwhile: the walk may have found it before
 }
 
 // maxDirty bounds a relay's dirty UAIDs; beyond, everything is scanned again.
@@ -183,7 +183,7 @@ func (b *board) rescan() {
 
 // read begins the reading of a walk's next part, if there is a walk; claim ends
 // it.
-func (b *board) read() { b.scan.reading = b.scan.on }
+func (b *board) read() { b.scan.reading, b.scan.landed = b.scan.on, b.scan.landed[:0] }
 
 // walked notes how far a relay's walk has come.
 func (b *board) walked(next edition.Key, more bool) {
@@ -239,7 +239,7 @@ func (b *board) take(dst []edition.UAID, f *flight, n int) []edition.UAID {
 		if e == nil {
 			continue
 		}
-		e.marks &^= queued | fell
+		e.marks &^= queued
 		switch {
 		case e.marks&dirty != 0:
 			e.marks &^= dirty
@@ -257,18 +257,24 @@ func (b *board) take(dst []edition.UAID, f *flight, n int) []edition.UAID {
 }
 
 // claim moves the UAIDs of what a scan has found into a flight, leaves out
-// those that are flying or have landed since, and returns the rest.
+// those that are flying and what has landed since, and returns the rest.
 func (b *board) claim(f *flight, found edition.Update) edition.Update {
+	landed := b.scan.landed
+	slices.SortFunc(landed, func(a, b edition.Event) int { return a.Key.Compare(b.Key) })
 	b.scan.reading = false
 	out := found[:0]
 	for _, ev := range found {
+		for len(landed) > 0 && landed[0].Key.Compare(ev.Key) < 0 {
+			landed = landed[1:]
+		}
+		if len(landed) > 0 && landed[0] == ev {
+			continue
+		}
 		e := b.many[ev.UAID]
 		switch {
 		case e == nil:
 			e = &entry{flight: f}
 			b.many[ev.UAID] = e
-		case e.marks&fell != 0:
-			continue // is dirty
 		case e.flight == nil:
 			e.flight = f
 			if e.marks&dirty != 0 {
@@ -287,9 +293,6 @@ func (b *board) claim(f *flight, found edition.Update) edition.Update {
 // meanwhile.
 func (b *board) release(uaid edition.UAID, e *entry) {
 	e.flight = nil
-	if b.scan.reading {
-		e.marks |= again | fell
-	}
 	switch {
 	case e.marks&again != 0:
 		e.marks = e.marks&^again | dirty
@@ -356,6 +359,9 @@ func (b *board) land(acked edition.Update) (n int) {
 		f := e.flight
 		if f.land(ev) {
 			n++
+			if b.scan.reading {
+				b.scan.landed = append(b.scan.landed, ev)
+			}
 		}
 		if last := i+1 == len(acked) || acked[i+1].UAID != ev.UAID; last && f.flown(ev.UAID) {
 			e.tries = 0

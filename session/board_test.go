@@ -212,7 +212,7 @@ func TestBoardModel(t *testing.T) {
 					"lose": lose,
 					"flush": func(t *rapid.T) {
 						m.flush(rapid.IntRange(1, 7).Draw(t, "limit"), kind.window, func() {
-							switch rapid.IntRange(0, 4).Draw(t, "between") {
+							switch rapid.IntRange(0, 5).Draw(t, "between") {
 							case 1:
 								put(t)
 							case 2:
@@ -222,6 +222,10 @@ func TestBoardModel(t *testing.T) {
 								hold(t)
 							case 4:
 								ack(t)
+							case 5:
+								ack(t)
+								ack(t)
+								put(t)
 							}
 						})
 					},
