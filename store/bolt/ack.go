@@ -5,35 +5,26 @@ import "github.com/edition-push/edition"
 // each runs f on the row of each event that an update names, by its place
 // there, and keeps what f makes of it. Rows that are not there are passed over.
 func (s *Store) each(u edition.Update, f func(sh *shard, i int, r *row)) error {
-	if len(u) > 1 {
-		if err := s.warm(u); err != nil {
-			return err
-		}
-	}
 	now := s.millis()
-	for i := 0; i < len(u); {
-		n := shardOf(u[i].UAID)
-		sh := &s.shards[n]
-		sh.mu.Lock()
-		for ; i < len(u) && shardOf(u[i].UAID) == n; i++ {
-			x, ok, err := s.find(sh, u[i].Key)
-			if err != nil {
-				sh.mu.Unlock()
-				return err
-			}
-			if !ok {
-				continue
-			}
-			r := x.row()
-			if r.expire(now) {
-				s.metrics.expired.Inc()
-			}
-			f(sh, i, &r)
-			s.update(sh, x, r, now)
+	visit := func(sh *shard, i int, x cell) {
+		r := x.row()
+		if r.expire(now) {
+			s.metrics.expired.Inc()
 		}
-		sh.mu.Unlock()
+		f(sh, i, &r)
+		s.update(sh, x, r, now)
 	}
-	return nil
+	if len(u) != 1 {
+		return s.warm(u, visit)
+	}
+	sh := &s.shards[shardOf(u[0].UAID)]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	x, ok, err := s.find(sh, u[0].Key)
+	if ok {
+		visit(sh, 0, x)
+	}
+	return err
 }
 
 // Sent implements edition.Store.

@@ -19,7 +19,7 @@ type waiter struct {
 func (s *Store) Deliver(u edition.Update, how edition.Delivery) *edition.Receipt {
 	r := edition.NewReceipt(len(u))
 	if len(u) > 1 {
-		if err := s.warm(u); err != nil {
+		if err := s.warm(u, nil); err != nil {
 			for i := range u {
 				r.Resolve(i, failed(err))
 			}

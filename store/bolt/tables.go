@@ -133,8 +133,9 @@ func (s *Store) deviceRows(tx *bbolt.Tx, u edition.UAID) (rows []entry, err erro
 }
 
 // warm brings the rows that an update names into memory, all in one read
-// transaction: what find would do one by one.
-func (s *Store) warm(u edition.Update) error {
+// transaction: what find would do one by one. It calls visit, if that is not
+// nil, once for each that there is, in no order, with its shard locked.
+func (s *Store) warm(u edition.Update, visit func(sh *shard, i int, x cell)) error {
 	type miss struct {
 		i   int
 		gen uint32
@@ -147,8 +148,15 @@ func (s *Store) warm(u edition.Update) error {
 		sh := &s.shards[n]
 		sh.mu.Lock()
 		for ; i < len(u) && shardOf(u[i].UAID) == n; i++ {
-			if _, ok := sh.find(u[i].Key); !ok {
+			x, ok := sh.find(u[i].Key)
+			switch {
+			case !ok:
+				if missing == nil {
+					missing = make([]miss, 0, len(u)-i)
+				}
 				missing = append(missing, miss{i: i, gen: sh.gen})
+			case visit != nil && x.c.entries[x.i].row.is(isLive):
+				visit(sh, i, x)
 			}
 		}
 		sh.mu.Unlock()
@@ -175,8 +183,20 @@ func (s *Store) warm(u edition.Update) error {
 		sh.mu.Lock()
 		for ; j < len(missing) && shardOf(u[missing[j].i].UAID) == n; j++ {
 			m := &missing[j]
-			if _, ok := sh.find(u[m.i].Key); !ok && m.ok && sh.gen == m.gen {
-				sh.insert(u[m.i].Key, m.row)
+			x, ok := sh.find(u[m.i].Key)
+			switch {
+			case ok:
+				ok = x.c.entries[x.i].row.is(isLive)
+			case sh.gen != m.gen: // what was read may be old
+				if x, ok, err = s.find(sh, u[m.i].Key); err != nil {
+					sh.mu.Unlock()
+					return err
+				}
+			case m.ok:
+				x, ok = sh.insert(u[m.i].Key, m.row), true
+			}
+			if ok && visit != nil {
+				visit(sh, m.i, x)
 			}
 		}
 		sh.mu.Unlock()
