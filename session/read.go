@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"sync"
 	"unicode/utf8"
 
@@ -49,6 +50,7 @@ func (s *Server) webSocket(w http.ResponseWriter, r *http.Request) {
 		wire.WriteProblem(w, err)
 		return
 	}
+	growStack()
 	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		return // answered by Error
@@ -66,6 +68,15 @@ func (s *Server) webSocket(w http.ResponseWriter, r *http.Request) {
 		c.recheck()
 	}
 	c.serve(true)
+}
+
+// growStack makes room for what the first message takes, while there are few
+// frames to move.
+//
+//go:noinline
+func growStack() {
+	var room [4 << 10]byte
+	runtime.KeepAlive(&room)
 }
 
 // inbox is what one message is read into and decoded to.
