@@ -39,8 +39,9 @@ var layers = []struct {
 
 	// The doors. publish does not know the hub: it takes a deliver function.
 	{"internal/httpconn", "", ""},
-	{"publish", "internal/httpconn wire", prom + " github.com/golang-jwt/jwt/v5 go.yaml.in/yaml/v3 golang.org/x/crypto"},
-	{"session", "hub wire", prom + " github.com/gorilla/websocket golang.org/x/sync"},
+	{"internal/patience", "", ""},
+	{"publish", "internal/httpconn internal/patience wire", prom + " github.com/golang-jwt/jwt/v5 go.yaml.in/yaml/v3 golang.org/x/crypto"},
+	{"session", "hub internal/patience wire", prom + " github.com/gorilla/websocket golang.org/x/sync"},
 
 	// Other protocols at the device door: translators for a session.
 	{"dialect/peer", "session", ""},

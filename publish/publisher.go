@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/internal/patience"
 	"github.com/edition-push/edition/wire"
 )
 
@@ -98,8 +99,8 @@ type Publisher struct {
 	watch     func(edition.Key) (<-chan struct{}, func()) // may be nil
 	vapid     *verifier
 	limits    Limits
-	rate      *limiter // nil: no limit
-	patience  patience // of those that wait for receipts
+	rate      *limiter           // nil: no limit
+	patience  *patience.Patience // of those that wait for receipts
 	log       *slog.Logger
 	metrics   *metrics
 	stop      context.CancelFunc
@@ -132,7 +133,7 @@ func New(o Options) *Publisher {
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
-	p.patience.limit = p.limits.Wait
+	p.patience = patience.New(context.Background(), p.limits.Wait)
 	if p.limits.Rate > 0 {
 		p.rate = newLimiter(p.limits.Rate, p.limits.Burst)
 	}

@@ -178,7 +178,7 @@ func (p *Publisher) await(ctx context.Context, receipt *edition.Receipt) ([]edit
 		case <-receipt.Done():
 		case <-ctx.Done():
 			return nil, errLeft
-		case <-p.patience.from(start):
+		case <-p.patience.From(start).Done():
 			return nil, errUnknown
 		}
 	}

@@ -17,9 +17,9 @@ const (
 	// relayWorkers is how many messages of one relay are worked on at once,
 	// so that their commits share a sync.
 	relayWorkers = 64
-	// patience bounds what one message may take, such as a registration that
+	// workTime bounds what one message may take, such as a registration that
 	// a relay passes up.
-	patience = 30 * time.Second
+	workTime = 30 * time.Second
 )
 
 // handle does what one message asks, in order; only a relay's hellos and
@@ -102,9 +102,7 @@ func (c *conn) allow() bool {
 // message was read into.
 func (c *conn) work(do func(ctx context.Context)) {
 	if c.badge == nil {
-		ctx, cancel := context.WithTimeout(c.s.base, patience)
-		defer cancel()
-		do(ctx)
+		do(c.s.patience.From(time.Now()))
 		return
 	}
 	c.workers <- struct{}{}
@@ -116,9 +114,7 @@ func (c *conn) work(do func(ctx context.Context)) {
 				c.end(websocket.CloseInternalServerErr, "a fault of the server", reasonPanic)
 			}
 		}()
-		ctx, cancel := context.WithTimeout(c.s.base, patience)
-		defer cancel()
-		do(ctx)
+		do(c.s.patience.From(time.Now()))
 	})
 }
 

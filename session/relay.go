@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/wire"
@@ -51,8 +52,7 @@ var errNoName = fmt.Errorf("%w: a relay first says its name", edition.ErrConflic
 // enter makes this connection the relay's, and starts the walk over what waits
 // for it: attach first, then look.
 func (c *conn) enter(m *wire.Message) (custody string, err error) {
-	ctx, cancel := context.WithTimeout(c.s.base, patience)
-	defer cancel()
+	ctx := c.s.patience.From(time.Now())
 	self := c.s.roster.Load().who(c.badge, m.Relay)
 	if self != nil && self != c.self && c.caller().owner != edition.Direct {
 		return "", fmt.Errorf("%w: this connection is that of relay %.64q", edition.ErrConflict, c.self.name)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/hub"
+	"github.com/edition-push/edition/internal/patience"
 	"github.com/edition-push/edition/wire"
 )
 
@@ -71,7 +72,7 @@ type Server struct {
 
 	roster atomic.Pointer[roster] // see Reload
 
-	base     context.Context // ends with Run; for what outlives a message
+	patience *patience.Patience // with the work of one message; ends with Run
 	stop     context.CancelFunc
 	wheel    wheel
 	now      atomic.Int64 // coarse time since started, kept by the wheel
@@ -96,7 +97,8 @@ func New(o Options) *Server {
 		s.way = func() []string { return []string{s.store.ID()} }
 	}
 	s.roster.Store(newRoster(o.Relays, nil))
-	s.base, s.stop = context.WithCancel(context.Background())
+	base, stop := context.WithCancel(context.Background())
+	s.patience, s.stop = patience.New(base, workTime), stop
 	s.rates = newRates("registrations", s.limits.RegisterRate, s.limits.RegisterBurst)
 	s.guesses = newRates("codes", guessRate, guessBurst)
 	if s.upgrader = newUpgrader(wire.Subprotocol); s.talk != nil {

@@ -1,6 +1,8 @@
-package publish
+package patience
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,12 +13,15 @@ import (
 func TestPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 20 * time.Second
-		p := patience{limit: limit}
+		p := New(t.Context(), limit)
 		for range 100 {
 			start := time.Now()
-			over := p.from(start)
+			ctx := p.From(start)
 			go func() {
-				<-over
+				<-ctx.Done()
+				if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+					t.Error(ctx.Err())
+				}
 				if took := time.Since(start); took < limit || took > limit+limit/4 {
 					t.Errorf("a wait took %v", took)
 				}
