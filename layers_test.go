@@ -39,6 +39,7 @@ var layers = []struct {
 
 	// The doors. publish does not know the hub: it takes a deliver function.
 	{"internal/httpconn", "", ""},
+	{"internal/leak", "", "go.uber.org/goleak"},
 	{"internal/patience", "", ""},
 	{"publish", "internal/httpconn internal/patience wire", prom + " github.com/golang-jwt/jwt/v5 go.yaml.in/yaml/v3 golang.org/x/crypto"},
 	{"session", "hub internal/patience wire", prom + " github.com/gorilla/websocket golang.org/x/sync"},

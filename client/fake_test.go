@@ -15,25 +15,13 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"go.uber.org/goleak"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(settling{m}) }
-
-// settling gives goroutines that are about to end the time that they need,
-// however slow the machine is.
-type settling struct{ *testing.M }
-
-func (m settling) Run() int {
-	code := m.M.Run()
-	for end := time.Now().Add(patience); code == 0 && goleak.Find() != nil && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
-	}
-	return code
-}
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // patience bounds what hangs. Nothing else is to depend on it.
 const patience = 2 * time.Minute

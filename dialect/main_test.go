@@ -2,21 +2,8 @@ package dialect_test
 
 import (
 	"testing"
-	"time"
 
-	"go.uber.org/goleak"
+	"github.com/edition-push/edition/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(settling{m}) }
-
-// settling gives goroutines that are about to end the time that they need,
-// however slow the machine is.
-type settling struct{ *testing.M }
-
-func (m settling) Run() int {
-	code := m.M.Run()
-	for end := time.Now().Add(patient); goleak.Find() != nil && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
-	}
-	return code
-}
+func TestMain(m *testing.M) { leak.Main(m) }

@@ -12,15 +12,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/gateway"
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers"
 	"github.com/edition-push/edition/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 const (
 	tokenHQ    = "token-of-the-headquarters"

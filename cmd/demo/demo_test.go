@@ -15,7 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/edition-push/edition/internal/firefox"
-
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers"
 )
 
@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 
 // TestKicks plays the demo of kick drivers: one device for each is woken.
 func TestKicks(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leak.None(t, goleak.IgnoreCurrent())
 	defer plain.CloseIdleConnections()
 	var out bytes.Buffer
 	if err := RunKicks(t.Context(), t.TempDir(), newTranscript(&out)); err != nil {
@@ -60,7 +60,7 @@ func TestKicks(t *testing.T) {
 
 // TestKicksFail wants a device that nothing wakes to be an error.
 func TestKicksFail(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leak.None(t, goleak.IgnoreCurrent())
 	defer plain.CloseIdleConnections()
 	s, err := openKicks(t.Context(), t.TempDir(), newTranscript(io.Discard))
 	if err != nil {
@@ -80,7 +80,7 @@ func TestKicksFail(t *testing.T) {
 
 // TestOnce plays the whole demo and looks for its steps.
 func TestOnce(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leak.None(t, goleak.IgnoreCurrent())
 	defer plain.CloseIdleConnections()
 	var out bytes.Buffer
 	if err := Run(t.Context(), t.TempDir(), Options{Once: true}, newTranscript(&out)); err != nil {

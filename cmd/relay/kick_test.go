@@ -12,20 +12,20 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/cmd/internal/serve"
 	"github.com/edition-push/edition/cmd/server"
 	"github.com/edition-push/edition/configs"
+	"github.com/edition-push/edition/internal/leak"
 )
 
 // TestKickThroughRelay has a device registered at a server, which can only be
 // woken from inside: by the drivers of a relay that nobody can connect to. The
 // request travels over the relay's own connection, or with its polls.
 func TestKickThroughRelay(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer leak.None(t)
 	for _, mode := range []string{"websocket", "poll"} {
 		t.Run(mode, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())

@@ -20,7 +20,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/edition-push/edition"
@@ -28,6 +27,7 @@ import (
 	"github.com/edition-push/edition/cmd/internal/serve"
 	"github.com/edition-push/edition/cmd/server"
 	"github.com/edition-push/edition/configs"
+	"github.com/edition-push/edition/internal/leak"
 )
 
 // patience is how long a test waits for what must happen.
@@ -77,7 +77,7 @@ func ground(t *testing.T, n *configs.Node, relays ...configs.Peer) {
 // one server is reached by a client certificate over TLS, one relay has both
 // servers above it, and one relay is behind another.
 func TestManyInOneProcess(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer leak.None(t)
 	ca, cert, key := certificates(t, "north")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

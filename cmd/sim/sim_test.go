@@ -13,6 +13,7 @@ import (
 
 	"github.com/edition-push/edition/cmd/internal/peers"
 	"github.com/edition-push/edition/configs"
+	"github.com/edition-push/edition/internal/leak"
 )
 
 // safeBuffer is written by a simulator while a test reads it.
@@ -38,7 +39,7 @@ func (s *safeBuffer) String() string {
 func TestGreeting(t *testing.T) {
 	for _, k := range peers.Kinds() {
 		t.Run(k.Name, func(t *testing.T) {
-			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+			defer leak.None(t, goleak.IgnoreCurrent())
 			dir := filepath.Join(t.TempDir(), "files")
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()

@@ -13,14 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/gateway/wakeup"
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // patience is how long a test waits for what must happen.
 const patience = 30 * time.Second

@@ -10,9 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers/apns"
 	"github.com/edition-push/edition/kickdrivers/apns/apnssim"
 	"github.com/edition-push/edition/kickdrivers/driver"
@@ -21,7 +20,7 @@ import (
 	"github.com/edition-push/edition/kickdrivers/simtls"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 const topic = "com.example.app"
 

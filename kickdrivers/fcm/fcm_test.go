@@ -15,9 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers/driver"
 	"github.com/edition-push/edition/kickdrivers/fcm"
 	"github.com/edition-push/edition/kickdrivers/fcm/fcmsim"
@@ -26,7 +25,7 @@ import (
 	"github.com/edition-push/edition/kickdrivers/simtls"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // wait bounds what must happen, on the slowest machine.
 const wait = 2 * time.Minute

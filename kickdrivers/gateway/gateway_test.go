@@ -12,17 +12,16 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edition-push/edition"
 	node "github.com/edition-push/edition/gateway"
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers"
 	"github.com/edition-push/edition/kickdrivers/driver"
 	"github.com/edition-push/edition/kickdrivers/gateway"
 	"github.com/edition-push/edition/kickdrivers/kicktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // subject is the driver with the other node, reached in either way.
 func subject(t *testing.T, d *gateway.Driver, f *far) kicktest.Subject {

@@ -21,10 +21,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/internal/leak"
 )
 
 // secure starts a server by https and returns it with its port and a file
@@ -349,4 +349,4 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }

@@ -14,9 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers/driver"
 	"github.com/edition-push/edition/kickdrivers/kicktest"
 	"github.com/edition-push/edition/kickdrivers/sms"
@@ -24,7 +23,7 @@ import (
 	"github.com/edition-push/edition/kickdrivers/sms/smppsim"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 const (
 	wait    = 30 * time.Second // for what must happen, on the slowest machine

@@ -16,9 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers/driver"
 	"github.com/edition-push/edition/kickdrivers/kicktest"
 	"github.com/edition-push/edition/kickdrivers/outbound"
@@ -27,7 +26,7 @@ import (
 	"github.com/edition-push/edition/kickdrivers/wakeup/wakeupsim"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // wait bounds what must happen, on the slowest machine.
 const wait = 30 * time.Second

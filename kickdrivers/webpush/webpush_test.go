@@ -16,16 +16,16 @@ import (
 	"time"
 
 	"github.com/go-viper/mapstructure/v2"
-	"go.uber.org/goleak"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers/driver"
 	"github.com/edition-push/edition/kickdrivers/kicktest"
 	"github.com/edition-push/edition/kickdrivers/webpush"
 	"github.com/edition-push/edition/kickdrivers/webpush/webpushsim"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // timeout is what no answer takes, on the slowest machine.
 const timeout = time.Minute

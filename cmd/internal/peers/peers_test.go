@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/edition-push/edition"
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers"
 	"github.com/edition-push/edition/kickdrivers/driver"
 )
@@ -80,7 +81,7 @@ func check(ctx context.Context, d driver.Driver, asked json.RawMessage) (json.Ra
 func TestEveryPeerTakesAKick(t *testing.T) {
 	for _, k := range Kinds() {
 		t.Run(k.Name, func(t *testing.T) {
-			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+			defer leak.None(t, goleak.IgnoreCurrent())
 			pushes := make(chan Push, 10)
 			p, err := k.Start(Options{Dir: filepath.Join(t.TempDir(), "files"), OnPush: func(p Push) { pushes <- p }})
 			if err != nil {

@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"go.uber.org/goleak"
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/configs"
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers/simtls"
 	"github.com/edition-push/edition/wire"
 )
@@ -21,7 +21,7 @@ import (
 // TestHTTP2 speaks both versions of HTTP at a door with TLS: a browser's event
 // streams share one connection, its WebSockets have one each.
 func TestHTTP2(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer leak.None(t)
 	dir := t.TempDir()
 	writePair(t, dir, "door.test")
 	n, store, parts := newNode(t)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/configs"
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers"
 	"github.com/edition-push/edition/kickdrivers/simtls"
 )
@@ -196,7 +197,7 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 
 // TestReloadsWhileServing has a served node reload, and stop.
 func TestReloadsWhileServing(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leak.None(t, goleak.IgnoreCurrent())
 	n, _, p := newNode(t)
 	n.level = new(slog.LevelVar)
 	n.level.Set(slog.LevelInfo)

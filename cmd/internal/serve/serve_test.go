@@ -15,10 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/configs"
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/store/mem"
 	"github.com/edition-push/edition/wire"
 )
@@ -138,7 +137,7 @@ func wantClosed(t *testing.T, l net.Listener) {
 }
 
 func TestStopIsClean(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer leak.None(t)
 	n, store, p := newNode(t)
 	worked := make(chan struct{})
 	p.Run = append(p.Run, func(ctx context.Context) error {
@@ -169,7 +168,7 @@ func TestStopIsClean(t *testing.T) {
 }
 
 func TestFailedDiskEndsTheProcess(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer leak.None(t)
 	n, store, p := newNode(t)
 	_, ended := serving(t, n, p)
 	store.fail <- fmt.Errorf("%w: fdatasync: input/output error", edition.ErrDisk)
@@ -182,7 +181,7 @@ func TestFailedDiskEndsTheProcess(t *testing.T) {
 }
 
 func TestFailedPartEndsTheProcess(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer leak.None(t)
 	n, store, p := newNode(t)
 	broken := errors.New("broken")
 	p.Run = append(p.Run, func(context.Context) error { return broken })

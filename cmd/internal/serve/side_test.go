@@ -19,10 +19,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/edition-push/edition"
 	"github.com/edition-push/edition/configs"
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers/simtls"
 	"github.com/edition-push/edition/wire"
 )
@@ -80,7 +79,7 @@ func sideNode(t *testing.T, change func(*configs.Node)) (*Node, context.CancelFu
 // TestSideDoors has a caller with a certificate, one with a token and a push
 // server of a carrier wake one device, over sockets of all kinds.
 func TestSideDoors(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer leak.None(t)
 	authority, err := simtls.New("test")
 	if err != nil {
 		t.Fatal(err)

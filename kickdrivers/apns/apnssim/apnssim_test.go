@@ -14,14 +14,14 @@ import (
 	"github.com/sideshow/apns2"
 	"github.com/sideshow/apns2/payload"
 	"github.com/sideshow/apns2/token"
-	"go.uber.org/goleak"
 
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers/apns/apnssim"
 	"github.com/edition-push/edition/kickdrivers/outbound"
 	"github.com/edition-push/edition/kickdrivers/simtls"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 var device = strings.Repeat("0123456789abcdef", 4)
 

@@ -16,16 +16,16 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-	"go.uber.org/goleak"
 	"golang.org/x/oauth2"
 	oauthjwt "golang.org/x/oauth2/jwt"
 
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers/fcm/fcmsim"
 	"github.com/edition-push/edition/kickdrivers/outbound"
 	"github.com/edition-push/edition/kickdrivers/simtls"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 const scope = "https://www.googleapis.com/auth/firebase.messaging"
 

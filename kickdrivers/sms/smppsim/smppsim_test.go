@@ -11,8 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers"
 	"github.com/edition-push/edition/kickdrivers/driver"
 	"github.com/edition-push/edition/kickdrivers/sms/gsm"
@@ -20,7 +19,7 @@ import (
 	"github.com/edition-push/edition/kickdrivers/sms/smppsim"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func start(t *testing.T, o smppsim.Options) *smppsim.Server {
 	t.Helper()

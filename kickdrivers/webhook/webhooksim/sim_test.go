@@ -9,12 +9,12 @@ import (
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
-	"go.uber.org/goleak"
 
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers/webhook/webhooksim"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // TestRefusals changes one thing of a request that is in order.
 func TestRefusals(t *testing.T) {

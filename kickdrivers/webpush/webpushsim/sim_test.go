@@ -17,12 +17,12 @@ import (
 
 	webpush "github.com/SherClockHolmes/webpush-go"
 	"github.com/golang-jwt/jwt/v5"
-	"go.uber.org/goleak"
 
+	"github.com/edition-push/edition/internal/leak"
 	"github.com/edition-push/edition/kickdrivers/webpush/webpushsim"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func start(t *testing.T, o webpushsim.Options) (*webpushsim.Server, *http.Client) {
 	t.Helper()
