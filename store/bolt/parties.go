@@ -42,6 +42,17 @@ func (p *parties) number(name string) uint32 {
 	return n
 }
 
+// met returns the number of a relay that has said hello with this id before, if
+// that is on disk, or 0.
+func (p *parties) met(name, id string) uint32 {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if n := p.names[name]; n != 0 && p.list[n-1].saved && p.list[n-1].id == id && p.list[n-1].epoch != 0 {
+		return n
+	}
+	return 0
+}
+
 // meet returns the number of a relay that says hello with the id of its store,
 // whether that id is another one than last time, and whether all that is on
 // disk already.

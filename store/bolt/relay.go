@@ -8,6 +8,9 @@ import (
 
 // Relay implements edition.Store.
 func (s *Store) Relay(ctx context.Context, name, id string) (edition.Owner, error) {
+	if n := s.relays.met(name, id); n != 0 {
+		return edition.Owner(n), nil
+	}
 	if s.relays.known(name) == 0 {
 		if err := s.Err(); err != nil {
 			return 0, err
