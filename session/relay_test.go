@@ -403,6 +403,28 @@ func TestReportsOfALostStore(t *testing.T) {
 }
 
 // A relay that is above this place cannot be below it.
+// TestRefusedBeforeTheDeviceShowedUp: what a relay refused because it did not
+// know the device comes again when the device has shown up there meanwhile.
+func TestRefusedBeforeTheDeviceShowedUp(t *testing.T) {
+	d := open(t, nil)
+	n := d.relay("r1")
+	v := d.registered(n)
+	c := d.asRelay("r1", relayToken, wire.CustodyDevice)
+	d.deliver(v.Key, 1)
+	c.update(v.Key, 1)
+	c.say(wire.Message{Type: wire.TypeHello, Agents: []wire.Agent{v.behind()}})
+	if m := c.hear(wire.TypeHello); len(m.UAIDs) != 1 {
+		t.Fatalf("hello: %+v", m)
+	}
+	c.report(wire.TypeRefuse, event(v, 1))
+	c.update(v.Key, 1)
+	c.report(wire.TypeRefuse, event(v, 1)) // and this time it is of the device as it is
+	c.barrier()
+	if u, err := d.store.Pending(nil, n, v.UAID); err != nil || len(u) > 0 {
+		t.Errorf("pending %v, %v", u, err)
+	}
+}
+
 func TestLoopIsRefused(t *testing.T) {
 	d := open(t, func(o *Options) { o.Way = func() []string { return []string{"here", "above"} } })
 	for _, store := range []string{"here", "above"} {

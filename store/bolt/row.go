@@ -36,6 +36,10 @@ const (
 // beside what a row says of its body.
 const isLast flags = 1 << 12
 
+// isShown says that the device has shown up at its relay since something was
+// last sent there: that this was refused says nothing any more; in tables only.
+const isShown flags = 1 << 14
+
 // mustSettle is in memory only: high was withdrawn, not acknowledged, and is not
 // on disk yet. Until then nobody is told.
 const mustSettle flags = 1 << 13
@@ -68,7 +72,7 @@ const (
 
 	mustJournal = mustRegister | mustPend | mustReport
 	inJournal   = isLive | isPending | isExpired | hasHigh | isRelayed | hasReport | isKeptOn | isLast | bodyFlags
-	inTable     = inJournal | hasSent | isHeld
+	inTable     = inJournal | hasSent | isHeld | isShown
 )
 
 func (r *row) is(f flags) bool { return r.flags&f != 0 }
@@ -122,11 +126,18 @@ func (r *row) restarts(v edition.Version) bool {
 // would not send a lower version.
 func (r *row) restart() { r.clear(hasHigh | hasSent | isRelayed | hasReport | mustReport) }
 
-// send marks v as written to the owner. It reports whether v was still due.
+// send marks v as written to the owner.
 func (r *row) send(v edition.Version) {
-	if r.is(isPending) && v <= r.version && (!r.is(hasSent) || v > r.sent) {
+	if !r.is(isPending) || v > r.version {
+		return
+	}
+	if !r.is(hasSent) || v > r.sent {
 		r.sent = v
 		r.set(hasSent | isSoft)
+	}
+	if r.is(isShown) {
+		r.clear(isShown)
+		r.set(isSoft)
 	}
 }
 
@@ -138,10 +149,13 @@ func (r *row) move(owner edition.Owner) bool {
 		r.set(isSoft)
 	}
 	if r.owner == owner {
+		if owner != edition.Direct && r.is(isPending) && r.is(hasSent) {
+			r.set(isShown | isSoft)
+		}
 		return false
 	}
 	r.owner = owner
-	r.clear(hasSent)
+	r.clear(hasSent | isShown)
 	r.set(mustRegister)
 	return true
 }
@@ -176,7 +190,7 @@ func (r *row) ack(owner edition.Owner, v edition.Version, state edition.AckState
 	}
 	pending := r.is(isPending) && r.version <= v
 	if state == edition.AckStored || state == edition.AckRefused {
-		if !pending || r.is(isHeld) {
+		if !pending || r.is(isHeld) || state == edition.AckRefused && r.is(isShown) {
 			return ackLate, false
 		}
 		r.set(isHeld | isSoft)
@@ -240,7 +254,7 @@ func (r *row) stays(owner edition.Owner, now int64) bool {
 func (r *row) returns(owner edition.Owner) {
 	if r.owner != owner {
 		r.owner = owner
-		r.clear(hasSent | isHeld)
+		r.clear(hasSent | isHeld | isShown)
 		r.set(mustRegister)
 	}
 }

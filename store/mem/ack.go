@@ -14,6 +14,7 @@ func (s *Store) Sent(owner edition.Owner, u edition.Update) error {
 		if !a.hasSent || e.Version > a.sent {
 			a.sent, a.hasSent = e.Version, true
 		}
+		a.shown = false
 	}
 	return nil
 }
@@ -44,7 +45,7 @@ func (s *Store) Ack(owner edition.Owner, u edition.Update, state edition.AckStat
 			}
 			s.settle(a, e.Version, state == edition.AckReleased)
 			s.sweep(a)
-		case a.pending && !a.held && a.version <= e.Version:
+		case a.pending && !a.held && a.version <= e.Version && (state != edition.AckRefused || !a.shown):
 			n.Cleared++
 			a.held = true
 		default:

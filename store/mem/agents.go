@@ -58,6 +58,7 @@ func (d *device) move(owner edition.Owner, now time.Time) {
 	for _, a := range d.apps {
 		if !a.stays(owner, now) {
 			a.held = false
+			a.shown = a.shown || owner != edition.Direct && a.owner == owner && a.pending && a.hasSent
 			a.follow(owner)
 		}
 	}
@@ -66,7 +67,7 @@ func (d *device) move(owner edition.Owner, now time.Time) {
 
 func (a *app) follow(owner edition.Owner) {
 	if a.owner != owner {
-		a.owner, a.hasSent, a.held = owner, false, false
+		a.owner, a.hasSent, a.held, a.shown = owner, false, false, false
 	}
 }
 

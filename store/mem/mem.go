@@ -71,6 +71,7 @@ type app struct {
 
 	sent    edition.Version // the greatest one sent to the present owner
 	hasSent bool
+	shown   bool // the device has shown up at its relay since
 	held    bool // reported stored or refused by the present owner
 
 	high     edition.Version // delivered, or answered for by a relay

@@ -114,6 +114,30 @@ var ackTests = map[string]func(*fixture){
 		f.ok(f.s.Bind(f.ctx(), edition.Agent{UAID: k.UAID, Proof: f.proof, Owner: relay}))
 		f.pending(relay, k.UAID, event(k, 5))
 	},
+	"refused before the device showed up": func(f *fixture) {
+		relay := f.relay("r", "1")
+		k := f.app(relay, "")
+		shows := func(at edition.Owner) {
+			f.ok(f.s.Bind(f.ctx(), edition.Agent{UAID: k.UAID, Proof: f.proof, Owner: at}))
+		}
+		f.put(k, 5)
+		f.send(relay, k, 5)
+		shows(relay)
+		f.ack(relay, k, 5, edition.AckRefused, late) // was on its way
+		f.pending(relay, k.UAID, event(k, 5))
+		f.send(relay, k, 5)
+		f.ack(relay, k, 5, edition.AckRefused, cleared)
+		f.pending(relay, k.UAID)
+		shows(relay)
+		f.pending(relay, k.UAID, event(k, 5))
+		f.ack(relay, k, 5, edition.AckStored, cleared)
+		f.pending(relay, k.UAID)
+		shows(relay)
+		shows(edition.Direct)
+		shows(relay)
+		f.send(relay, k, 5)
+		f.ack(relay, k, 5, edition.AckRefused, cleared)
+	},
 	"released to a relay": func(f *fixture) {
 		relay := f.relay("r", "1")
 		k := f.app(relay, "up")
