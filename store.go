@@ -104,7 +104,8 @@ const (
 	// forgotten here (custody: relay).
 	AckReleased
 	// AckRefused: a relay does not know the UAID; it stays here and is not
-	// sent to this relay again until the device shows up there.
+	// sent to this relay again until the device shows up there. Of what was
+	// sent before that it says nothing any more.
 	AckRefused
 )
 
