@@ -26,14 +26,7 @@ func TestMarksLapseDuringASweep(t *testing.T) {
 		}
 		return nil
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(t.Context()) }()
-	t.Cleanup(func() {
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-		s.Close()
-	})
+	begin(t, s)
 	relay, err := s.Relay(t.Context(), "r", "1")
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,12 @@ func run(t testing.TB, o Options) (s *Store, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s, begin(t, s)
+}
+
+// begin runs a store that was opened, as run does.
+func begin(t testing.TB, s *Store) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -38,7 +44,7 @@ func run(t testing.TB, o Options) (s *Store, stop func()) {
 		}
 	}
 	t.Cleanup(stop)
-	return s, stop
+	return stop
 }
 
 // benchKey is the i-th of many keys in random order.

@@ -133,14 +133,7 @@ func TestWithdrawnOnlyWhenDurable(t *testing.T) {
 		}
 		return nil
 	}
-	done := make(chan error, 1)
-	go func() { done <- s.Run(t.Context()) }()
-	t.Cleanup(func() {
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		s.Close()
-	})
+	begin(t, s)
 	k := benchKey(1)
 	if err := s.Register(t.Context(), edition.Registration{Key: k, Upstream: "up"}); err != nil {
 		t.Fatal(err)
